@@ -1,0 +1,8 @@
+"""The only place where Python reads the wall clock; what is due and what has expired, the database decides."""
+
+from datetime import UTC, datetime
+
+
+def utc_now() -> datetime:
+    """This machine's idea of now, aware, in UTC: for the lifetime of tokens, never for schedules or leases."""
+    return datetime.now(UTC)
