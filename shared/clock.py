@@ -4,5 +4,5 @@ from datetime import UTC, datetime
 
 
 def utc_now() -> datetime:
-    """This machine's idea of now, aware, in UTC: for the lifetime of tokens, never for schedules or leases."""
+    """The time by this machine, aware, in UTC: for the lifetime of tokens, never for schedules or leases."""
     return datetime.now(UTC)
