@@ -1,0 +1,141 @@
+"""Connections: one way to open a pool, one way to run a transaction, one way to load a statement."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import AsyncConnection, conninfo
+from psycopg.errors import DeadlockDetected, LockNotAvailable, SerializationFailure
+from psycopg.rows import class_row
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from shared.errors import DatabaseError
+
+T = TypeVar("T")
+
+TRANSIENT = (SerializationFailure, DeadlockDetected, LockNotAvailable)
+TRIES = 5
+UNREACHABLE = "Check DATABASE_URL and that the server answers."
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Server-side limits of a connection, in seconds."""
+
+    statement: float = 30
+    lock: float = 5
+    idle_in_transaction: float = 30
+
+    def options(self) -> str:
+        """As libpq's `options`."""
+        limits = {
+            "statement_timeout": self.statement,
+            "lock_timeout": self.lock,
+            "idle_in_transaction_session_timeout": self.idle_in_transaction,
+        }
+        return " ".join(f"-c {name}={int(seconds * 1000)}" for name, seconds in limits.items())
+
+
+def connect_arguments(name: str, timeouts: Timeouts = Timeouts()) -> dict[str, Any]:
+    """What every connection of a service is opened with.
+
+    Statements are never prepared: a plan made on the empty queue must not survive into the herd, and a transaction
+    pooler may hand each transaction another server connection.
+    """
+    return {
+        "application_name": f"foxtrot-{name}",
+        "connect_timeout": 10,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "options": timeouts.options(),
+        "prepare_threshold": None,
+    }
+
+
+async def connect(url: str, name: str, *, autocommit: bool = True) -> AsyncConnection:
+    """One connection outside any pool; raises `DatabaseError` when the server can't be reached."""
+    try:
+        return await AsyncConnection.connect(url, autocommit=autocommit, **connect_arguments(name))
+    except psycopg.Error as error:
+        raise DatabaseError(f"can't connect to {describe(url)}: {error}".strip(), hint=UNREACHABLE) from error
+
+
+@asynccontextmanager
+async def open_pool(
+    url: str,
+    name: str,
+    *,
+    size: int,
+    timeouts: Timeouts = Timeouts(),
+) -> AsyncIterator[AsyncConnectionPool]:
+    """A pool of at most `size` connections; raises `DatabaseError` when the server can't be reached in 10 s."""
+    pool = AsyncConnectionPool(
+        url, min_size=1, max_size=size, open=False, name=name, kwargs=connect_arguments(name, timeouts)
+    )
+    try:
+        await pool.open(wait=True, timeout=10)
+    except PoolTimeout as error:
+        await pool.close()
+        raise DatabaseError(f"can't connect to {describe(url)}", hint=UNREACHABLE) from error
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+async def in_transaction(
+    pool: AsyncConnectionPool, work: Callable[[AsyncConnection], Awaitable[T]], *, deadline: float = 10
+) -> T:
+    """Run `work` in a transaction of its own and commit; repeat it when Postgres says that can help.
+
+    40001, 40P01 and 55P03 are retried here and never inside a verb, because only the owner of the transaction knows
+    what else was in it. Raises `DatabaseError` when no answer came within `deadline` seconds: a server that is stopped
+    says nothing for ever.
+    """
+    try:
+        async with asyncio.timeout(deadline):
+            for attempt in range(TRIES):
+                try:
+                    async with pool.connection() as conn:
+                        return await work(conn)
+                except TRANSIENT:
+                    if attempt == TRIES - 1:
+                        raise
+                await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - jitter
+    except (TimeoutError, PoolTimeout) as error:
+        raise DatabaseError(f"Postgres did not answer within {deadline:g} s") from error
+    raise AssertionError
+
+
+def describe(url: str) -> str:
+    """Host, port and database of a URL, for messages: never the password."""
+    try:
+        parts = conninfo.conninfo_to_dict(url)
+    except psycopg.Error:
+        return "DATABASE_URL"
+    return f"{parts.get('host') or 'local socket'}:{parts.get('port') or 5432}/{parts.get('dbname') or ''}"
+
+
+def load_sql(beside: str, name: str) -> bytes:
+    """The text of the statement `name`.sql that lies beside the module whose `__file__` is `beside`."""
+    return (Path(beside).parent / f"{name}.sql").read_bytes()
+
+
+async def fetch_all(conn: AsyncConnection, query: bytes, values: Mapping[str, Any], row: type[T]) -> list[T]:
+    """Execute and return all rows, each as a `row` made from its columns."""
+    async with conn.cursor(row_factory=class_row(row)) as cursor:
+        await cursor.execute(query, values)
+        return await cursor.fetchall()
+
+
+async def fetch_one(conn: AsyncConnection, query: bytes, values: Mapping[str, Any], row: type[T]) -> T | None:
+    """Execute and return the first row as a `row`, or None."""
+    async with conn.cursor(row_factory=class_row(row)) as cursor:
+        await cursor.execute(query, values)
+        return await cursor.fetchone()
