@@ -1,0 +1,55 @@
+"""The queue's verbs: one a file, its statement beside it. They take the caller's connection and never commit."""
+
+from shared.queue.cancel import Cancelled, cancel
+from shared.queue.claim import Claimed, Watermark, claim
+from shared.queue.disagreements import Disagreement, Mend, disagreements, repair
+from shared.queue.enqueue import Enqueued, NewRun, enqueue, enqueue_many, find_reusable
+from shared.queue.expand import Expanded, expand
+from shared.queue.finish import Fence, Outcome, Recorded, finish
+from shared.queue.progress import Said, progress
+from shared.queue.release import held_by, release
+from shared.queue.rescue import Rescued, rescue
+from shared.queue.retry import FailedAttempt, retry
+from shared.queue.snooze import Snoozed, snooze
+from shared.queue.steps import StepValue, find_step, record_step
+from shared.queue.workers import leave, mark_stopping, register, renew
+
+__all__ = [
+    "Cancelled",
+    "Claimed",
+    "Disagreement",
+    "Enqueued",
+    "Expanded",
+    "FailedAttempt",
+    "Fence",
+    "Mend",
+    "NewRun",
+    "Outcome",
+    "Recorded",
+    "Rescued",
+    "Said",
+    "Snoozed",
+    "StepValue",
+    "Watermark",
+    "cancel",
+    "claim",
+    "disagreements",
+    "enqueue",
+    "enqueue_many",
+    "expand",
+    "find_reusable",
+    "find_step",
+    "finish",
+    "held_by",
+    "leave",
+    "mark_stopping",
+    "progress",
+    "record_step",
+    "register",
+    "release",
+    "renew",
+    "repair",
+    "rescue",
+    "retry",
+    "snooze",
+]

@@ -1,0 +1,73 @@
+-- Claim: give a worker whose lease lives up to `free` due runs: manual first, cron within its floor and cap.
+with me as materialized (
+    select id
+    from foxtrot.workers
+    where id = %(worker_id)s and foxtrot.alive(lease_expires_at) and not stopping
+    for share
+), wanted as (
+    select *
+    from unnest(
+        %(lanes)s::smallint[], %(kinds)s::text[], %(kind_limits)s::int[], %(after_at)s::timestamptz[], %(after_ids)s::uuid[]
+    ) as w (lane, kind, kind_limit, after_at, after_id)
+), due as materialized (
+    select d.*, w.kind_limit
+    from me
+    cross join wanted w
+    cross join lateral (
+        select q.run_id, q.bucket, q.lane, q.kind, q.available_at, q.rescues
+        from foxtrot.queue q
+        where q.worker_id is null
+            and q.lane = w.lane
+            and q.kind = w.kind
+            and q.available_at <= now()
+            and (q.available_at, q.run_id) > (w.after_at, w.after_id)
+            and (q.rescues < 2 or %(suspects)s::int > 0)
+        order by q.available_at, q.run_id
+        limit %(free)s::int
+        for update of q skip locked
+    ) d
+), turned as (
+    -- Cron's floor goes before manual runs, what else of cron and backfill is due goes after them.
+    select
+        *,
+        case
+            when lane = 0 then 1
+            when row_number() over (partition by lane = 0 order by lane, available_at, run_id) <= %(cron_floor)s::int then 0
+            else 2
+        end as turn
+    from due
+), ranked as (
+    select
+        *,
+        row_number() over (partition by kind order by turn, lane, available_at, run_id) as nth_of_kind,
+        row_number() over (partition by rescues >= 2 order by turn, lane, available_at, run_id) as nth_suspect
+    from turned
+), allowed as (
+    select *, row_number() over (partition by lane = 0 order by turn, lane, available_at, run_id) as nth
+    from ranked
+    where nth_of_kind <= kind_limit and (rescues < 2 or nth_suspect <= %(suspects)s::int)
+), picked as materialized (
+    select run_id, bucket
+    from allowed
+    where lane = 0 or nth <= %(cron_cap)s::int
+    order by turn, lane, available_at, run_id
+    limit %(free)s::int
+), claimed as (
+    update foxtrot.queue q
+    set worker_id = %(worker_id)s,
+        attempt = q.attempt + 1,
+        started_at = coalesce(q.started_at, now()),
+        waiting = null,
+        percent = null, step = null, detail = null, done = null, total = null,
+        updated_at = now()
+    from picked p
+    where q.run_id = p.run_id and q.bucket = p.bucket
+    returning q.run_id, q.bucket, q.lane, q.available_at, q.attempt, q.max_attempts, q.rescues, q.started_at
+)
+select
+    c.*,
+    r.user_id, r.org_id, r.kind, r.subject, r.source, r.parameters, r.fingerprint, r.client_context,
+    r.schedule_id, r.scheduled_for
+from claimed c
+join foxtrot.runs r on r.id = c.run_id and r.bucket = c.bucket
+order by c.lane, c.available_at, c.run_id

@@ -1,0 +1,62 @@
+-- Enqueue: add each asked run, or promote and return the live run that has the same user and fingerprint.
+with asked as materialized (
+    select
+        a.*,
+        foxtrot.uuid7(now()) as run_id,
+        foxtrot.bucket_of(a.user_id) as bucket,
+        clock_timestamp() as stamp
+    from unnest(
+        %(user_ids)s::uuid[], %(org_ids)s::text[], %(kinds)s::text[], %(subjects)s::text[], %(sources)s::text[],
+        %(lanes)s::smallint[], %(parameters)s::jsonb[], %(fingerprints)s::bytea[], %(client_contexts)s::jsonb[],
+        %(schedule_ids)s::uuid[], %(retries_of)s::uuid[], %(available_at)s::timestamptz[], %(max_attempts)s::int[]
+    ) with ordinality as a (
+        user_id, org_id, kind, subject, source, lane, parameters, fingerprint, client_context,
+        schedule_id, retry_of, available_at, max_attempts, position
+    )
+), entered as (
+    insert into foxtrot.queue as q (
+        run_id, bucket, user_id, org_id, subject, kind, fingerprint, lane, available_at, max_attempts, updated_at
+    )
+    select
+        run_id, bucket, user_id, org_id, subject, kind, fingerprint, lane, coalesce(available_at, now()),
+        max_attempts, stamp
+    from asked
+    order by user_id, fingerprint
+    on conflict (user_id, fingerprint, bucket) do update set
+        lane = case when q.worker_id is null then least(q.lane, excluded.lane) else q.lane end,
+        available_at = case
+            when q.worker_id is null and q.waiting is distinct from 'quota' then least(q.available_at, excluded.available_at)
+            else q.available_at
+        end,
+        waiting = case
+            when q.worker_id is null and q.waiting <> 'quota' and q.available_at > excluded.available_at then null
+            else q.waiting
+        end,
+        -- The stamp marks the row as promoted by this statement; RETURNING can't see what the row was before.
+        updated_at = case
+            when q.worker_id is null and q.lane > excluded.lane then excluded.updated_at
+            when q.worker_id is null and q.waiting is distinct from 'quota' and q.available_at > excluded.available_at
+                then excluded.updated_at
+            else q.updated_at
+        end
+    returning q.run_id, q.bucket, q.user_id, q.fingerprint, q.waiting, q.available_at, q.updated_at
+), inserted as (
+    insert into foxtrot.runs (
+        id, bucket, user_id, org_id, kind, subject, source, parameters, fingerprint, client_context,
+        schedule_id, retry_of, created_at
+    )
+    select
+        a.run_id, a.bucket, a.user_id, a.org_id, a.kind, a.subject, a.source, a.parameters, a.fingerprint,
+        a.client_context, a.schedule_id, a.retry_of, now()
+    from asked a
+    join entered e on e.run_id = a.run_id and e.bucket = a.bucket
+)
+select
+    e.run_id,
+    e.run_id = a.run_id as created,
+    e.run_id <> a.run_id and e.updated_at = a.stamp as promoted,
+    e.waiting,
+    e.available_at
+from asked a
+join entered e on e.user_id = a.user_id and e.fingerprint = a.fingerprint and e.bucket = a.bucket
+order by a.position

@@ -1,0 +1,94 @@
+"""Finish: the outcome of an attempt is recorded at most once, by the worker that still holds it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from psycopg import AsyncConnection
+from psycopg.types.json import Jsonb
+
+from shared.db import fetch_all, load_sql
+from shared.kinds import Status
+
+FINISH = load_sql(__file__, "finish")
+FINISHED = load_sql(__file__, "finished")
+
+
+class Fence(NamedTuple):
+    """What a worker must still hold for its word to count."""
+
+    run_id: UUID
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended: `status` is final; `error` has class, message and hint when it failed."""
+
+    run_id: UUID
+    bucket: int
+    attempt: int
+    status: Status
+    retention: timedelta
+    headline: str | None = None
+    result: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+
+    @property
+    def fence(self) -> Fence:
+        """The attempt this is the outcome of."""
+        return Fence(self.run_id, self.attempt)
+
+
+class Recorded(StrEnum):
+    """What became of an outcome."""
+
+    RECORDED = "recorded"
+    ALREADY_DONE = "already done"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A row that names an attempt."""
+
+    run_id: UUID
+    attempt: int
+
+    @property
+    def fence(self) -> Fence:
+        """The same as a key."""
+        return Fence(self.run_id, self.attempt)
+
+
+async def finish(conn: AsyncConnection, worker_id: UUID, outcomes: Sequence[Outcome]) -> dict[Fence, Recorded]:
+    """Record outcomes in run_id order; says for each whether it was recorded, was there already, or is refused.
+
+    Refused are outcomes of a worker whose lease ended, of an attempt that was rescued or cancelled meanwhile, and of
+    runs it never held. Repeating a call whose answer was lost is safe: it finds the attempt final.
+    """
+    ordered = sorted(outcomes, key=lambda outcome: outcome.run_id)
+    recorded = await fetch_all(conn, FINISH, {"worker_id": worker_id, **_columns(ordered)}, Attempt)
+    answers = {row.fence: Recorded.RECORDED for row in recorded}
+    rest = [outcome for outcome in ordered if outcome.fence not in answers]
+    if rest:
+        answers |= dict.fromkeys((outcome.fence for outcome in rest), Recorded.REFUSED)
+        done = await fetch_all(conn, FINISHED, _columns(rest), Attempt)
+        answers |= {row.fence: Recorded.ALREADY_DONE for row in done}
+    return answers
+
+
+def _columns(outcomes: Sequence[Outcome]) -> dict[str, list[Any]]:
+    return {
+        "run_ids": [outcome.run_id for outcome in outcomes],
+        "buckets": [outcome.bucket for outcome in outcomes],
+        "attempts": [outcome.attempt for outcome in outcomes],
+        "statuses": [outcome.status.value for outcome in outcomes],
+        "headlines": [outcome.headline for outcome in outcomes],
+        "results": [None if outcome.result is None else Jsonb(outcome.result) for outcome in outcomes],
+        "errors": [None if outcome.error is None else Jsonb(outcome.error) for outcome in outcomes],
+        "retentions": [outcome.retention for outcome in outcomes],
+    }

@@ -1,0 +1,44 @@
+-- Finish: record the outcomes of attempts that this worker still holds under a live lease, and end their queue rows.
+with me as materialized (
+    select id
+    from foxtrot.workers
+    where id = %(worker_id)s and foxtrot.alive(lease_expires_at)
+    for share
+), outcome as materialized (
+    select *
+    from unnest(
+        %(run_ids)s::uuid[], %(buckets)s::smallint[], %(attempts)s::int[], %(statuses)s::text[], %(headlines)s::text[],
+        %(results)s::jsonb[], %(errors)s::jsonb[], %(retentions)s::interval[]
+    ) as o (run_id, bucket, attempt, status, headline, result, error, retention)
+), held as materialized (
+    select q.run_id, q.bucket, q.attempt, q.started_at, q.step, q.percent
+    from outcome o
+    join foxtrot.queue q on q.run_id = o.run_id and q.bucket = o.bucket
+    where q.attempt = o.attempt
+        and q.worker_id is not distinct from %(worker_id)s
+        and exists (select from me)
+    order by q.run_id
+    for update of q
+), ended as (
+    delete from foxtrot.queue q
+    using held h
+    where q.run_id = h.run_id and q.bucket = h.bucket
+)
+update foxtrot.runs r
+set status = o.status,
+    attempt = o.attempt,
+    started_at = h.started_at,
+    finished_at = now(),
+    headline = o.headline,
+    result = o.result,
+    errors = case
+        when o.error is null then r.errors
+        else r.errors || (
+            o.error || jsonb_build_object('attempt', o.attempt, 'at', now(), 'step', h.step, 'percent', h.percent)
+        )
+    end,
+    expires_at = now() + o.retention
+from held h
+join outcome o on o.run_id = h.run_id and o.attempt = h.attempt
+where r.id = h.run_id and r.bucket = h.bucket
+returning r.id as run_id, r.attempt

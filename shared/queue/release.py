@@ -1,0 +1,30 @@
+"""Release: a worker gives back what it will not finish; and the list of what it holds, to compare with what it runs."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from psycopg import AsyncConnection
+
+from shared.db import fetch_all, load_sql
+from shared.queue.finish import Attempt, Fence
+
+RELEASE = load_sql(__file__, "release")
+HELD = load_sql(__file__, "held")
+
+
+async def release(conn: AsyncConnection, worker_id: UUID, fences: Sequence[Fence]) -> set[Fence]:
+    """Give runs back to the queue at once, in their old place; returns those the worker still held.
+
+    Each gets one attempt more: an attempt that was cut short is not the run's fault. No lease is needed to give back.
+    """
+    values = {
+        "worker_id": worker_id,
+        "run_ids": [fence.run_id for fence in fences],
+        "attempts": [fence.attempt for fence in fences],
+    }
+    return {row.fence for row in await fetch_all(conn, RELEASE, values, Attempt)}
+
+
+async def held_by(conn: AsyncConnection, worker_id: UUID) -> set[Fence]:
+    """What the queue says this worker is running."""
+    return {row.fence for row in await fetch_all(conn, HELD, {"worker_id": worker_id}, Attempt)}

@@ -1,0 +1,45 @@
+"""Retry: a failed attempt goes back to the queue for another, later."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from psycopg import AsyncConnection
+from psycopg.types.json import Jsonb
+
+from shared.db import fetch_all, load_sql
+from shared.queue.finish import Attempt, Fence
+
+RETRY = load_sql(__file__, "retry")
+
+
+@dataclass(frozen=True)
+class FailedAttempt:
+    """An attempt that failed and may be tried again after `delay`.
+
+    `asked_to_wait` is True when the other side said so (Retry-After): then not even Run now brings it forward.
+    """
+
+    run_id: UUID
+    bucket: int
+    attempt: int
+    delay: timedelta
+    error: dict[str, Any]
+    asked_to_wait: bool = False
+
+
+async def retry(conn: AsyncConnection, worker_id: UUID, failures: Sequence[FailedAttempt]) -> set[Fence]:
+    """Give the runs back for another attempt; returns those the worker still held and that have attempts left."""
+    ordered = sorted(failures, key=lambda failure: failure.run_id)
+    values = {
+        "worker_id": worker_id,
+        "run_ids": [failure.run_id for failure in ordered],
+        "buckets": [failure.bucket for failure in ordered],
+        "attempts": [failure.attempt for failure in ordered],
+        "delays": [failure.delay for failure in ordered],
+        "waitings": ["quota" if failure.asked_to_wait else "retry" for failure in ordered],
+        "errors": [Jsonb(failure.error) for failure in ordered],
+    }
+    return {row.fence for row in await fetch_all(conn, RETRY, values, Attempt)}

@@ -1,0 +1,86 @@
+"""Wake-ups: LISTEN and NOTIFY, only ever a hint. Everything works, slower, without them."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from enum import StrEnum
+
+import psycopg
+import structlog
+from psycopg_pool import AsyncConnectionPool
+
+from shared.db import connect
+from shared.errors import DatabaseError
+
+log = structlog.get_logger()
+
+GAP = 0.005
+QUIET = 30.0
+NOTIFY = b"select pg_notify(c, p) from unnest(%(channels)s::text[], %(payloads)s::text[]) as n (c, p)"
+
+
+class Channel(StrEnum):
+    """What a wake-up is about."""
+
+    QUEUE = "foxtrot_queue"  # runs became available; the payload is the kind
+    CANCEL = "foxtrot_cancel"  # a run that was running is over; the payload is its id
+
+
+class Waker:
+    """Sends wake-ups after the caller's commit: the first at once, then at most one statement per 5 ms.
+
+    Never inside the inserting transaction, where NOTIFY takes a lock that every other inserting client waits for.
+    """
+
+    def __init__(self, pool: AsyncConnectionPool) -> None:
+        self._pool = pool
+        self._pending: dict[tuple[Channel, str], None] = {}
+        self._sender: asyncio.Task[None] | None = None
+
+    def wake(self, channel: Channel, payload: str = "") -> None:
+        """Ask for a wake-up; returns at once, and a failure to send is only logged."""
+        self._pending[channel, payload] = None
+        if self._sender is None or self._sender.done():
+            self._sender = asyncio.create_task(self._send())
+
+    async def close(self) -> None:
+        """Send what is still pending."""
+        if self._sender is not None:
+            await self._sender
+
+    async def _send(self) -> None:
+        while self._pending:
+            batch, self._pending = list(self._pending), {}
+            values = {"channels": [str(channel) for channel, _ in batch], "payloads": [text for _, text in batch]}
+            try:
+                async with self._pool.connection() as conn:
+                    await conn.execute(NOTIFY, values)
+            except (psycopg.Error, TimeoutError) as error:
+                log.warning("wake_failed", error=str(error))
+            await asyncio.sleep(GAP)
+
+
+async def listen(url: str, name: str, on_wake: Callable[[Channel, str], None]) -> None:
+    """Call `on_wake` for every wake-up until cancelled; a broken connection is replaced, a silent one checked."""
+    failures = 0
+    while True:
+        try:
+            async with await connect(url, name) as conn:
+                for channel in Channel:
+                    await conn.execute(f'listen "{channel}"')
+                failures = 0
+                on_wake(Channel.QUEUE, "")  # what was missed while nobody listened
+                while True:
+                    await _heed(conn, on_wake)
+                    await conn.execute("select 1")
+        except (psycopg.Error, DatabaseError, OSError) as error:
+            failures += 1
+            log.warning("listen_failed", error=str(error), failures=failures)
+        await asyncio.sleep(random.uniform(0.1, min(10.0, 0.5 * 2.0 ** min(failures, 5))))  # noqa: S311 - jitter
+
+
+async def _heed(conn: psycopg.AsyncConnection, on_wake: Callable[[Channel, str], None]) -> None:
+    async for notice in conn.notifies(timeout=QUIET):
+        with suppress(ValueError):
+            on_wake(Channel(notice.channel), notice.payload)
