@@ -20,6 +20,10 @@ CREATE FUNCTION foxtrot.current_user_id() RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN (NULLIF(current_setting('foxtrot.user_id'::text, true), ''::text))::uuid;
 
+CREATE FUNCTION foxtrot.lexemes(words text) RETURNS tsvector
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN to_tsvector('english'::regconfig, translate(words, '/.'::text, '  '::text));
+
 CREATE FUNCTION foxtrot.make_run_partition(at timestamp with time zone) RETURNS text
     LANGUAGE plpgsql
     AS $$
@@ -46,6 +50,10 @@ CREATE FUNCTION foxtrot.refuse_change() RETURNS trigger
 begin
     raise exception 'foxtrot.audit_log is append-only: % refused', lower(tg_op);
 end $$;
+
+CREATE FUNCTION foxtrot.search_query(words text) RETURNS tsquery
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN websearch_to_tsquery('english'::regconfig, translate(words, '/.'::text, '  '::text));
 
 CREATE FUNCTION foxtrot.uuid7(at timestamp with time zone) RETURNS uuid
     LANGUAGE sql STRICT PARALLEL SAFE
@@ -104,8 +112,8 @@ CREATE TABLE foxtrot.postings (
     last_seen_at timestamp with time zone NOT NULL,
     closed_at timestamp with time zone,
     opened_generation bigint NOT NULL,
-    heading tsvector GENERATED ALWAYS AS ((((setweight(to_tsvector('english'::regconfig, title), 'A'::"char") || setweight(to_tsvector('english'::regconfig, company), 'B'::"char")) || setweight(to_tsvector('english'::regconfig, foxtrot.words(departments)), 'B'::"char")) || setweight(to_tsvector('english'::regconfig, foxtrot.words(places)), 'B'::"char"))) STORED NOT NULL,
-    search tsvector GENERATED ALWAYS AS (((((setweight(to_tsvector('english'::regconfig, title), 'A'::"char") || setweight(to_tsvector('english'::regconfig, company), 'B'::"char")) || setweight(to_tsvector('english'::regconfig, foxtrot.words(departments)), 'B'::"char")) || setweight(to_tsvector('english'::regconfig, foxtrot.words(places)), 'B'::"char")) || setweight(to_tsvector('english'::regconfig, text), 'C'::"char"))) STORED NOT NULL
+    heading tsvector GENERATED ALWAYS AS ((((setweight(foxtrot.lexemes(title), 'A'::"char") || setweight(foxtrot.lexemes(company), 'B'::"char")) || setweight(foxtrot.lexemes(foxtrot.words(departments)), 'B'::"char")) || setweight(foxtrot.lexemes(foxtrot.words(places)), 'B'::"char"))) STORED NOT NULL,
+    search tsvector GENERATED ALWAYS AS (((((setweight(foxtrot.lexemes(title), 'A'::"char") || setweight(foxtrot.lexemes(company), 'B'::"char")) || setweight(foxtrot.lexemes(foxtrot.words(departments)), 'B'::"char")) || setweight(foxtrot.lexemes(foxtrot.words(places)), 'B'::"char")) || setweight(foxtrot.lexemes(text), 'C'::"char"))) STORED NOT NULL
 );
 
 CREATE TABLE foxtrot.queue (

@@ -1,19 +1,20 @@
 -- Match a search against the open postings of its boards: counts, a page of ids, each board's generation, one snapshot.
 -- The query is asked for as a subselect so that the planner doesn't know its words: for common ones it would rather test
--- each posting, not knowing that each test reads TOAST (1,200 ms instead of 120 at 100,000 postings).
+-- each posting, not knowing that each test reads TOAST (1,200 ms instead of 120 at 100,000 postings). Sources and boards
+-- are tested one by one for the planner, who can estimate that, and as pairs where they are joined.
 with matching as materialized (
     select
         id,
         source,
         board,
         opened_generation,
-        ts_rank(heading, websearch_to_tsquery('english', %(query)s)) as rank,
+        ts_rank(heading, foxtrot.search_query(%(query)s)) as rank,
         coalesce(posted_at, first_seen_at) as dated_at
     from foxtrot.postings
     where closed_at is null
         and source = any(%(sources)s::text[])
         and board = any(%(boards)s::text[])
-        and search @@ (select websearch_to_tsquery('english', %(query)s))
+        and search @@ (select foxtrot.search_query(%(query)s))
         and (%(location)s::text is null or strpos(places_key, %(location)s) > 0)
         and (%(remote)s::boolean is null or coalesce(remote, false) = %(remote)s)
         and (

@@ -25,6 +25,15 @@ create function foxtrot.words(names text[]) returns text
 language sql immutable strict parallel safe
 return array_to_string(names, ' ');
 
+-- The parser takes `Backend/API` for a path and `Vue.js` for a host, each one word; people mean two.
+create function foxtrot.lexemes(words text) returns tsvector
+language sql immutable strict parallel safe
+return to_tsvector('english', translate(words, '/.', '  '));
+
+create function foxtrot.search_query(words text) returns tsquery
+language sql immutable strict parallel safe
+return websearch_to_tsquery('english', translate(words, '/.', '  '));
+
 -- `opened_generation` is the one in which the posting was first listed, or listed again after it had been closed.
 -- `last_seen_at` is kept to the day while nothing else about a posting changes. `heading` is what a match is ranked by:
 -- the whole `search` lies in TOAST, and reading it there for each of 30,000 matches takes a second.
@@ -48,17 +57,17 @@ create table foxtrot.postings (
     closed_at timestamptz,
     opened_generation bigint not null,
     heading tsvector not null generated always as (
-        setweight(to_tsvector('english', title), 'A')
-        || setweight(to_tsvector('english', company), 'B')
-        || setweight(to_tsvector('english', foxtrot.words(departments)), 'B')
-        || setweight(to_tsvector('english', foxtrot.words(places)), 'B')
+        setweight(foxtrot.lexemes(title), 'A')
+        || setweight(foxtrot.lexemes(company), 'B')
+        || setweight(foxtrot.lexemes(foxtrot.words(departments)), 'B')
+        || setweight(foxtrot.lexemes(foxtrot.words(places)), 'B')
     ) stored,
     search tsvector not null generated always as (
-        setweight(to_tsvector('english', title), 'A')
-        || setweight(to_tsvector('english', company), 'B')
-        || setweight(to_tsvector('english', foxtrot.words(departments)), 'B')
-        || setweight(to_tsvector('english', foxtrot.words(places)), 'B')
-        || setweight(to_tsvector('english', text), 'C')
+        setweight(foxtrot.lexemes(title), 'A')
+        || setweight(foxtrot.lexemes(company), 'B')
+        || setweight(foxtrot.lexemes(foxtrot.words(departments)), 'B')
+        || setweight(foxtrot.lexemes(foxtrot.words(places)), 'B')
+        || setweight(foxtrot.lexemes(text), 'C')
     ) stored,
     unique (source, board, external_id)
 );

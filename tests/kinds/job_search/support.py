@@ -88,3 +88,8 @@ def with_connection(url: str, work: Callable[[AsyncConnection], Awaitable[Any]])
             return await work(conn)
 
     return asyncio.run(run())
+
+
+async def rows(conn: AsyncConnection, query: str) -> list[Any]:
+    """All rows of a query."""
+    return await (await conn.execute(query)).fetchall()

@@ -62,6 +62,13 @@ def test_words_are_looked_for_in_every_field(database_url: str, query: str, ids:
     assert set(found(database_url, *postings, query=query)) == ids
 
 
+@pytest.mark.parametrize("query", ["api", "backend", "backend/api", "vue", "vue.js", '"vue js"', "senior -chef"])
+def test_what_people_join_by_a_slash_or_a_dot_are_words_of_their_own(database_url: str, query: str) -> None:
+    assert found(database_url, make_posting("1", title="Senior/Staff Backend/API Engineer (Vue.js)"), query=query) == [
+        "1"
+    ]
+
+
 @pytest.mark.parametrize(
     ("location", "ids"),
     [("zurich", ["1"]), ("ZÜRICH", ["1"]), ("SWITZ", ["1"]), ("oslo", ["2"]), ("%", []), ("oslo berlin", [])],
@@ -280,4 +287,5 @@ def test_words_are_looked_up_in_the_index_however_common(database_url: str, quer
 
     plan = with_connection(database_url, work)
     assert "Bitmap Index Scan on postings_search" in plan
+    assert "board = ANY" in plan
     assert "Seq Scan on postings" not in plan
