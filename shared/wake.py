@@ -77,7 +77,12 @@ async def listen(url: str, name: str, on_wake: Callable[[Channel, str], None]) -
         except (psycopg.Error, DatabaseError, OSError) as error:
             failures += 1
             log.warning("listen_failed", error=str(error), failures=failures)
-        await asyncio.sleep(random.uniform(0.1, min(10.0, 0.5 * 2.0 ** min(failures, 5))))  # noqa: S311 - jitter
+        await asyncio.sleep(backoff(failures))
+
+
+def backoff(failures: int) -> float:
+    """Seconds before the next try: at most 10, however many failed."""
+    return random.uniform(0.1, min(10.0, 0.5 * 2.0 ** min(failures, 5)))  # noqa: S311 - jitter
 
 
 async def _heed(conn: psycopg.AsyncConnection, on_wake: Callable[[Channel, str], None]) -> None:

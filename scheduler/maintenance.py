@@ -1,0 +1,161 @@
+"""Maintenance: weeks of runs made ahead, what nobody needs any more removed, expired runs emptied, a bit at a time."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import structlog
+from psycopg import AsyncConnection, sql
+from psycopg_pool import AsyncConnectionPool
+
+from shared.cron import tzdata_version
+from shared.db import fetch_all, fetch_one, in_transaction, load_sql
+from shared.kinds import Registry
+from shared.partitions import make_partitions
+from shared.settings import Settings
+
+log = structlog.get_logger()
+
+PRUNES = {name: load_sql(__file__, f"prune_{name}") for name in ("workers", "ticks", "skips", "steps")}
+SWEEP = load_sql(__file__, "sweep")
+OUTLIVED = load_sql(__file__, "outlived_partitions")
+NEWER_TZDATA = b"select count(*)::int as timetables from foxtrot.timetables where tzdata > %(tzdata)s"
+NEEDED = "select from foxtrot.{} where expires_at is null or expires_at > now() limit 1"
+DETACH = {
+    "attached": "alter table foxtrot.runs detach partition foxtrot.{} concurrently",
+    "detaching": "alter table foxtrot.runs detach partition foxtrot.{} finalize",  # what a crash left
+}
+DROP = "drop table if exists foxtrot.{}"
+
+AT_ONCE = 10_000
+DEADLINE = 30.0  # seconds: these statements may read tables from end to end
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A stretch of runs that the sweep has passed; `last` is where the next begins, None at the end."""
+
+    looked_at: int
+    emptied: int
+    last: UUID | None
+
+
+@dataclass(frozen=True)
+class Outlived:
+    """A partition of runs that may go, and whether it is attached, detaching or detached."""
+
+    name: str
+    stage: str
+
+
+@dataclass(frozen=True)
+class Left:
+    """Timetables that this process leaves alone."""
+
+    timetables: int
+
+
+@dataclass(frozen=True)
+class Maintenance:
+    """What every scheduler does at its start and from time to time; several at once do no harm.
+
+    It ends early, between two statements, once `stop` is set.
+    """
+
+    pool: AsyncConnectionPool
+    settings: Settings
+    registry: Registry
+    stop: asyncio.Event
+    at_once: int = AT_ONCE
+
+    @property
+    def keep(self) -> timedelta:
+        """How far back slots are taken up."""
+        return timedelta(days=self.settings.retention_days)
+
+    async def tidy_once(self) -> None:
+        """Make and drop weeks of runs, and prune workers, ticks, skips and durable steps."""
+        made = await in_transaction(self.pool, lambda conn: make_partitions(conn, self.keep))
+        pruned = {name: await self._prune(statement) for name, statement in PRUNES.items()}
+        dropped = await self._drop_outlived()
+        log.info("tidied", partitions_made=made, partitions_dropped=dropped, **pruned)
+        await self._warn_of_newer_tzdata()
+
+    async def sweep_once(self) -> int:
+        """Walk through the runs and empty those that have expired; returns how many."""
+        swept = Swept(looked_at=self.at_once, emptied=0, last=UUID(int=0))
+        emptied = 0
+        while swept.looked_at == self.at_once and not self.stop.is_set():
+            values = {"after": swept.last, "at_most": self.at_once}
+            swept = await in_transaction(self.pool, partial(_sweep, values), deadline=DEADLINE)
+            emptied += swept.emptied
+        if emptied:
+            log.info("swept", runs=emptied)
+        return emptied
+
+    async def _prune(self, statement: bytes) -> int:
+        pruned, last = 0, self.at_once
+        values = {"keep": self.keep, "at_most": self.at_once}
+        while last == self.at_once and not self.stop.is_set():
+            last = await in_transaction(self.pool, partial(_delete, statement, values), deadline=DEADLINE)
+            pruned += last
+        return pruned
+
+    async def _drop_outlived(self) -> list[str]:
+        longest = max([self.keep, *(kind.retention.longest for kind in self.registry.kinds.values())])
+        outlived = await in_transaction(self.pool, partial(_outlived, longest), deadline=DEADLINE)
+        return [week.name for week in outlived if not self.stop.is_set() and await self._drop(week)]
+
+    async def _drop(self, week: Outlived) -> bool:
+        """Detaching concurrently blocks no reader and no writer, but can't be part of a transaction."""
+        try:
+            async with self.pool.connection() as conn:
+                await conn.set_autocommit(True)
+                try:
+                    return await _drop(conn, week)
+                finally:
+                    await conn.set_autocommit(False)
+        except psycopg.Error as error:
+            # A long transaction, or another scheduler that does the same: the next time will do.
+            log.warning("partition_not_dropped", partition=week.name, error=str(error))
+            return False
+
+    async def _warn_of_newer_tzdata(self) -> None:
+        left = await in_transaction(self.pool, _newer)
+        if left:
+            log.warning("tzdata_outdated", tzdata=tzdata_version(), timetables=left, hint="Update the tzdata package.")
+
+
+async def _sweep(values: Mapping[str, Any], conn: AsyncConnection) -> Swept:
+    swept = await fetch_one(conn, SWEEP, values, Swept)
+    assert swept is not None  # noqa: S101 - an aggregate always answers
+    return swept
+
+
+async def _delete(statement: bytes, values: Mapping[str, Any], conn: AsyncConnection) -> int:
+    return (await conn.execute(statement, values)).rowcount
+
+
+async def _outlived(longest: timedelta, conn: AsyncConnection) -> list[Outlived]:
+    return await fetch_all(conn, OUTLIVED, {"longest": longest}, Outlived)
+
+
+async def _newer(conn: AsyncConnection) -> int:
+    left = await fetch_one(conn, NEWER_TZDATA, {"tzdata": tzdata_version()}, Left)
+    return left.timetables if left else 0
+
+
+async def _drop(conn: AsyncConnection, week: Outlived) -> bool:
+    table = sql.Identifier(week.name)
+    needed = await conn.execute(sql.SQL(NEEDED).format(table))
+    if needed.rowcount:
+        return False  # a slot of that week was taken up late, or its run is still live
+    if week.stage in DETACH:
+        await conn.execute(sql.SQL(DETACH[week.stage]).format(table))
+    await conn.execute(sql.SQL(DROP).format(table))
+    return True

@@ -1,0 +1,168 @@
+"""Plans: what a statement reads must not grow with the queue or the history, whatever the statistics say of them.
+
+No statement is prepared, so it is planned at each call; but on the statistics of an empty table until autovacuum comes.
+"""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+
+import pytest
+from psycopg import AsyncConnection, AsyncCursor
+
+from shared.kinds import Progress
+from shared.models import Timetable, Worker
+from shared.queue import Said, enqueue_many, finish, progress, rescue, retry
+from tests.shared.queue.support import asked, ended, failed, take, unfold
+from tests.support import make_tick, make_timetable, make_user, make_worker
+
+BATCH = 200
+DEAD = 60
+PER_ROW = 50  # buffers: a handful of indexes, three levels each, read and written
+PARTITIONS = "select inhrelid::regclass::text from pg_inherits where inhparent = 'foxtrot.runs'::regclass"
+PENDING = """
+with asked as (
+    select
+        foxtrot.uuid7(now() - n * interval '1 ms') as id, user_id, foxtrot.bucket_of(user_id) as bucket,
+        now() - n * interval '1 ms' as due, decode(md5(n::text), 'hex') as fingerprint
+    from (select n, gen_random_uuid() as user_id from generate_series(1, %(rows)s) n) as of
+), queued as (
+    insert into foxtrot.queue (run_id, bucket, user_id, kind, fingerprint, lane, available_at, max_attempts)
+    select id, bucket, user_id, 'demo', fingerprint, 1, due, 3 from asked
+)
+insert into foxtrot.runs (id, bucket, user_id, kind, source, parameters, fingerprint)
+select id, bucket, user_id, 'demo', 'cron', '{}', fingerprint from asked
+"""
+HISTORY = """
+insert into foxtrot.runs (
+    id, bucket, user_id, kind, source, parameters, fingerprint, status, finished_at, result, expires_at
+)
+select
+    foxtrot.uuid7(now() - n * interval '1 ms'), foxtrot.bucket_of(user_id), user_id, 'demo', 'cron', '{}', '\\x00',
+    'success', now(), '{"found": 12}', now() + interval '30 days'
+from (select n, gen_random_uuid() as user_id from generate_series(1, %(rows)s) n) as of
+"""
+SCHEDULES = """
+with made as (
+    insert into foxtrot.users (id, bucket)
+    select id, foxtrot.bucket_of(id) from (select gen_random_uuid() as id from generate_series(1, %(rows)s)) as of
+    returning id, bucket
+)
+insert into foxtrot.schedules (bucket, user_id, key, kind, parameters, fingerprint, timetable_id, zone, effective_from)
+select bucket, id, 'k', 'demo', '{}', uuid_send(id), %(timetable)s, 'UTC', now() - interval '9 days' from made
+"""
+ABANDON = """
+with lost as (select run_id, gen_random_uuid() as holder from foxtrot.queue order by run_id limit %s)
+update foxtrot.queue q
+set worker_id = holder, rescues = case when q.run_id::text < '8' then 2 else 0 end
+from lost where q.run_id = lost.run_id
+"""
+
+
+@dataclass
+class Plan:
+    """What a statement did: the large tables it read from end to end, and how many buffers it touched."""
+
+    statement: str
+    scanned: set[str]
+    buffers: int
+
+
+class ExplainingCursor(AsyncCursor[Any]):
+    """Runs each statement of a verb twice: explained and undone, then as it was meant."""
+
+    plans: ClassVar[list[Plan]] = []
+
+    async def execute(self, query: Any, params: Any = None, **options: Any) -> "ExplainingCursor":
+        if isinstance(query, bytes) and query.startswith(b"-- "):
+            await super().execute("savepoint before")
+            await super().execute(b"explain (analyze, buffers, format json) " + query, params)
+            assert self.pgresult is not None
+            (explained,) = json.loads(self.pgresult.get_value(0, 0) or b"")
+            self.plans.append(_plan(query.decode()[3:].split(":")[0], explained["Plan"]))
+            await super().execute("rollback to savepoint before")
+        return await super().execute(query, params, **options)
+
+
+def _plan(statement: str, top: dict[str, Any]) -> Plan:
+    scans = [node for node in _nodes(top) if "Seq Scan" in node["Node Type"]]
+    scanned = {node["Relation Name"] for node in scans if _rows(node) > BATCH}
+    return Plan(statement, scanned, top["Shared Hit Blocks"] + top["Shared Read Blocks"])
+
+
+def _rows(scan: dict[str, Any]) -> float:
+    return float((scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0)) * scan["Actual Loops"])
+
+
+def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for child in node.get("Plans", []):
+        yield from _nodes(child)
+
+
+async def plans_of_the_verbs(conn: AsyncConnection, worker: Worker, timetable: Timetable) -> dict[str, Plan]:
+    """Run each verb on a batch, undo it all, and return the plan of each statement."""
+    ExplainingCursor.plans.clear()
+    claimed = await take(conn, worker, {"demo": BATCH, "other": BATCH}, free=BATCH)
+    assert len(claimed) == BATCH
+    said = [Said(row.run_id, row.bucket, row.attempt, Progress(percent=5)) for row in claimed]
+    assert len(await progress(conn, worker.id, said)) == BATCH
+    half = BATCH // 2
+    assert len(await retry(conn, worker.id, [failed(row) for row in claimed[:half]])) == half
+    answers = await finish(conn, worker.id, [ended(row, result={"found": 3}) for row in claimed[half:]])
+    assert len(answers) == half
+    await conn.execute(ABANDON.encode(), [DEAD])
+    rescued = await rescue(conn)
+    assert rescued.given_back + rescued.failed == DEAD
+    for _ in range(2):  # the second chunk finds the runs of the first under the same slot
+        assert (await unfold(conn, timetable, BATCH)).runs == BATCH
+    user = await make_user(conn)
+    for _ in range(2):  # the second time every run is there
+        await enqueue_many(conn, [asked(user, str(n)) for n in range(BATCH)])
+    await conn.rollback()
+    return {plan.statement: plan for plan in ExplainingCursor.plans}
+
+
+def check(plans: dict[str, Plan]) -> None:
+    for plan in plans.values():
+        rows = DEAD if plan.statement == "Rescue" else BATCH
+        assert not plan.scanned, f"{plan.statement} reads {plan.scanned} from end to end"
+        assert plan.buffers < PER_ROW * rows, f"{plan.statement} touches {plan.buffers} buffers for {rows} rows"
+
+
+async def prepare(conn: AsyncConnection) -> tuple[Worker, Timetable]:
+    """Statistics of empty tables that nobody will refresh; the verbs' first plans are made on them."""
+    tables = await (await conn.execute(PARTITIONS)).fetchall()
+    for (table,) in [("foxtrot.queue",), ("foxtrot.schedules",), ("foxtrot.skips",), *tables]:
+        await conn.execute(f"alter table {table} set (autovacuum_enabled = off)".encode())
+    await conn.execute("analyze")
+    worker = await make_worker(conn, lease_expires_at=datetime.max.replace(tzinfo=UTC))
+    timetable = await make_timetable(conn, next_slot=datetime.now(UTC) - timedelta(minutes=1))
+    await make_tick(conn, timetable)
+    assert await take(conn, worker) == []
+    return worker, timetable
+
+
+async def walk(url: str, *, pending: int, history: int) -> None:
+    async with await AsyncConnection.connect(url, prepare_threshold=None, cursor_factory=ExplainingCursor) as conn:
+        worker, timetable = await prepare(conn)
+        await conn.execute(PENDING.encode(), {"rows": pending})
+        await conn.execute(HISTORY.encode(), {"rows": history})
+        await conn.execute(SCHEDULES.encode(), {"rows": pending // 10, "timetable": timetable.id})
+        await conn.commit()
+        check(await plans_of_the_verbs(conn, worker, timetable))
+        await conn.execute("analyze")
+        await conn.commit()
+        check(await plans_of_the_verbs(conn, worker, timetable))
+
+
+def test_plans_made_on_an_empty_queue_hold_for_the_herd(database_url: str) -> None:
+    asyncio.run(walk(database_url, pending=80_000, history=20_000))
+
+
+@pytest.mark.slow
+def test_plans_hold_for_a_million_pending_and_a_million_of_history(database_url: str) -> None:
+    asyncio.run(walk(database_url, pending=1_000_000, history=1_000_000))
