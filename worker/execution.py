@@ -1,0 +1,198 @@
+"""Execution: one attempt from its start to what it came to, whatever the handler does."""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from shared.kinds import Kind, Run, Source
+from shared.queue import Claimed, Fence
+from worker.failures import crashed, explain, timed_out
+from worker.outcomes import Ended, conclude
+from worker.ports import AttemptPorts, Tools
+
+log = structlog.get_logger()
+
+AsyncHandler = Callable[[Run, Any], Awaitable[Any]]
+
+PATIENCE = 10.0
+MOST_ABANDONED = 10
+
+
+class Ending(Enum):
+    """Why an attempt was told to stop."""
+
+    TIMED_OUT = "timed out"  # it took longer than its kind allows: it has failed
+    DROPPED = "dropped"  # others decide about its run now: nothing is recorded
+
+
+@dataclass(eq=False)
+class Attempt:
+    """An attempt in hand."""
+
+    claimed: Claimed
+    kind: Kind[Any, Any]
+    run: Run
+    ending: Ending | None = None
+    task: asyncio.Task[Ended | None] = field(init=False)
+    timer: asyncio.TimerHandle = field(init=False)
+
+    @property
+    def fence(self) -> Fence:
+        """Its key: the same run may come back to this worker for another attempt."""
+        return Fence(self.claimed.run_id, self.claimed.attempt)
+
+
+class Attempts:
+    """The attempts that a worker is making.
+
+    `on_end` takes each outcome, `on_free` hears of each slot that becomes free, and `on_crowded` that ten handlers
+    went on although they were told to stop.
+    """
+
+    def __init__(
+        self,
+        kinds: Mapping[str, Kind[Any, Any]],
+        tools: Tools,
+        *,
+        on_end: Callable[[Ended], None],
+        on_free: Callable[[], None],
+        on_crowded: Callable[[], None],
+    ) -> None:
+        self.running: dict[Fence, Attempt] = {}
+        self.abandoned: set[Attempt] = set()
+        self._kinds = kinds
+        self._handlers = load_handlers(kinds)
+        self._tools = tools
+        self._on_end = on_end
+        self._on_free = on_free
+        self._on_crowded = on_crowded
+        self._log = log.bind()  # made once: the proxy makes a logger anew at each bind
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def start(self, worker_id: UUID, claimed: Claimed) -> None:
+        """Begin an attempt; it frees its slot when its handler has ended, or was abandoned."""
+        kind = self._kinds[claimed.kind]
+        attempt = Attempt(claimed, kind, self._handle(claimed, AttemptPorts(self._tools, worker_id, claimed)))
+        self.running[attempt.fence] = attempt
+        self._idle.clear()
+        loop = asyncio.get_running_loop()
+        attempt.timer = loop.call_later(kind.timeout.total_seconds(), self.stop, attempt, Ending.TIMED_OUT)
+        attempt.task = loop.create_task(self._perform(attempt))
+        attempt.task.add_done_callback(partial(self._finish, attempt))
+
+    def stop(self, attempt: Attempt, ending: Ending) -> None:
+        """Tell an attempt to stop; a handler that has not done so after 10 s is abandoned."""
+        told_before, attempt.ending = attempt.ending, ending
+        if told_before is None:
+            attempt.run.cancelled = True
+            attempt.timer.cancel()
+            attempt.timer = asyncio.get_running_loop().call_later(PATIENCE, self.abandon, attempt)
+            attempt.task.cancel()
+
+    def drop_run(self, run_id: UUID) -> None:
+        """Drop every attempt of a run that is over."""
+        for attempt in [attempt for attempt in self.running.values() if attempt.claimed.run_id == run_id]:
+            self.stop(attempt, Ending.DROPPED)
+
+    def drop_all(self) -> None:
+        """Drop everything in hand."""
+        for attempt in list(self.running.values()):
+            self.stop(attempt, Ending.DROPPED)
+
+    def abandon(self, attempt: Attempt) -> None:
+        """Give up waiting for a handler that was told to stop: its slot is free, and what it returns is ignored."""
+        if attempt.fence not in self.running:
+            return
+        self.abandoned.add(attempt)
+        attempt.run.log.error("handler_abandoned", abandoned=len(self.abandoned))
+        timed = attempt.ending is Ending.TIMED_OUT
+        self._leave(attempt, timed_out(attempt.kind).end(attempt.kind, attempt.claimed) if timed else None)
+        if len(self.abandoned) >= MOST_ABANDONED:
+            self._on_crowded()
+
+    async def wait(self, seconds: float | None = None) -> None:
+        """Return when nothing is in hand any more, or after `seconds`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+
+    def _handle(self, claimed: Claimed, ports: AttemptPorts) -> Run:
+        return Run(
+            id=claimed.run_id,
+            user_id=claimed.user_id,
+            org_id=claimed.org_id,
+            kind=claimed.kind,
+            subject=claimed.subject,
+            source=Source(claimed.source),
+            attempt=claimed.attempt,
+            fingerprint=claimed.fingerprint,
+            scheduled_for=claimed.scheduled_for,
+            client_context=claimed.client_context,
+            log=self._log.bind(
+                run_id=str(claimed.run_id), user_id=str(claimed.user_id), kind=claimed.kind, attempt=claimed.attempt
+            ),
+            ports=ports,
+        )
+
+    async def _perform(self, attempt: Attempt) -> Ended | None:
+        kind, claimed = attempt.kind, attempt.claimed
+        try:
+            returned = await self._handlers[kind.name](attempt.run, kind.parse(claimed.parameters))
+            return conclude(kind, claimed, returned)
+        except BaseException as error:  # noqa: BLE001 - whatever a handler lets out, the worker lives on
+            return _failed(attempt, error)
+
+    def _finish(self, attempt: Attempt, task: asyncio.Task[Ended | None]) -> None:
+        attempt.timer.cancel()
+        self.abandoned.discard(attempt)
+        if attempt.fence in self.running:
+            self._leave(attempt, None if task.cancelled() else task.result())
+
+    def _leave(self, attempt: Attempt, ended: Ended | None) -> None:
+        del self.running[attempt.fence]
+        if ended is not None and attempt.ending is not Ending.DROPPED:
+            self._on_end(ended)
+        self._on_free()
+        if not self.running:
+            self._idle.set()
+
+
+def _failed(attempt: Attempt, error: BaseException) -> Ended | None:
+    """What an error comes to; the error of an attempt that was told to stop says nothing of its own."""
+    if attempt.ending is Ending.DROPPED:
+        return None
+    kind = attempt.kind
+    known = timed_out(kind) if attempt.ending is Ending.TIMED_OUT else explain(error)
+    failure = known or crashed(kind, error)
+    attempt.run.log.warning(
+        "attempt_failed", error=failure.name, why=failure.message, exc_info=None if known else error
+    )
+    return failure.end(kind, attempt.claimed)
+
+
+def load_handlers(kinds: Mapping[str, Kind[Any, Any]]) -> dict[str, AsyncHandler]:
+    """The handlers by kind, each to be awaited: sync ones run in threads. Raises `SettingsError` if one is missing."""
+    loaded: dict[str, AsyncHandler] = {}
+    for name, kind in kinds.items():
+        handler: Callable[..., Any] = kind.load_handler()
+        loaded[name] = handler if inspect.iscoroutinefunction(handler) else partial(_in_thread, handler)
+    return loaded
+
+
+async def _in_thread(handler: Callable[..., Any], run: Run, parameters: Any) -> Any:
+    work = asyncio.ensure_future(asyncio.to_thread(handler, run, parameters))
+    try:
+        returned = await asyncio.shield(work)
+    except asyncio.CancelledError:
+        # A thread can't be cancelled: it sees `run.cancelled`, and its slot is taken until it has ended.
+        returned = await work
+    return await returned if inspect.isawaitable(returned) else returned

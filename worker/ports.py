@@ -1,0 +1,63 @@
+"""Ports: what a worker lends to its handlers."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import httpx
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from shared.db import in_transaction
+from shared.kinds import Progress, Run
+from shared.queue import Claimed, Fence, Said, find_step, record_step
+
+# Of the worker's pool: the rest is for the worker's own statements, which never wait for a handler.
+HANDLER_CONNECTIONS = 1
+
+
+@dataclass(frozen=True)
+class Tools:
+    """Shared by all attempts of a worker; `say` takes their progress."""
+
+    http: httpx.AsyncClient
+    pool: AsyncConnectionPool
+    say: Callable[[Said], None]
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(HANDLER_CONNECTIONS))
+
+
+class AttemptPorts:
+    """`shared.kinds.RunPorts` for one attempt."""
+
+    def __init__(self, tools: Tools, worker_id: UUID, claimed: Claimed) -> None:
+        self.http = tools.http
+        self._tools = tools
+        self._worker_id = worker_id
+        self._claimed = claimed
+
+    def progress(self, run: Run, progress: Progress) -> None:
+        """Take the latest progress, from any thread."""
+        self._tools.say(Said(run.id, self._claimed.bucket, run.attempt, progress))
+
+    @asynccontextmanager
+    async def db(self) -> AsyncIterator[AsyncConnection]:
+        """A connection in one transaction, when it is this handler's turn; don't nest it."""
+        async with self._tools.turns, self._tools.pool.connection() as conn:
+            yield conn
+
+    async def step(self, run: Run, name: str, make: Callable[[], Awaitable[Any]]) -> Any:
+        """The recorded value of a step, or what `make` returns now; CancelledError when the attempt was lost."""
+        bucket, fence = self._claimed.bucket, Fence(run.id, run.attempt)
+        find = partial(find_step, run_id=run.id, bucket=bucket, name=name)
+        if recorded := await in_transaction(self._tools.pool, find):
+            return recorded.value
+        made = await make()
+        record = partial(record_step, worker_id=self._worker_id, fence=fence, bucket=bucket, name=name, value=made)
+        stands = await in_transaction(self._tools.pool, record)
+        if stands is None:
+            raise asyncio.CancelledError(f"step {name!r}: this worker no longer holds attempt {run.attempt}")
+        return stands.value
