@@ -24,7 +24,8 @@ ROOT = str(Path(__file__).parents[2])
 
 
 def _block(language: str, containing: str) -> str:
-    return next(block for block in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL) if containing in block)
+    blocks: list[str] = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    return next(block for block in blocks if containing in block)
 
 
 @pytest.fixture

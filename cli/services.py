@@ -1,0 +1,98 @@
+"""The commands that start one service each, and the migration that they wait for."""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Annotated
+
+import structlog
+import typer
+from pydantic import SecretStr
+
+import migrations
+from cli.local import database_url, jwt_secret
+from shared.errors import DatabaseError
+from shared.kinds import Registry, load_registry
+from shared.logs import configure_logs
+from shared.settings import Settings
+
+log = structlog.get_logger()
+
+MIGRATION_PATIENCE = 120.0
+
+Supervised = Annotated[bool, typer.Option("--supervised", hidden=True, help="Stop when stdin closes.")]
+
+
+def api(supervised: Supervised = False) -> None:
+    """Serve the HTTP API on HOST and PORT."""
+    from api.service import serve
+
+    settings, registry = _begin("api", supervised=supervised)
+    settings = settings.model_copy(update={"jwt_secret": SecretStr(jwt_secret(settings))})
+    raise typer.Exit(asyncio.run(serve(settings, _migrated_database(settings), registry)))
+
+
+def worker(
+    slots: Annotated[int | None, typer.Option(min=1, help="How many runs at once (WORKER_SLOTS).")] = None,
+    kinds: Annotated[str | None, typer.Option(help="Only these kinds, separated by commas.")] = None,
+    supervised: Supervised = False,
+) -> None:
+    """Claim and execute runs."""
+    from worker.service import run_worker
+
+    settings, registry = _begin("worker", supervised=supervised)
+    names = [registry.get(name.strip()).name for name in kinds.split(",")] if kinds else None
+    url = _migrated_database(settings)
+    raise typer.Exit(asyncio.run(run_worker(settings, url, registry, kinds=names, slots=slots, handle_signals=True)))
+
+
+def scheduler(supervised: Supervised = False) -> None:
+    """Turn the slots that come due into runs."""
+    from scheduler.service import run_scheduler
+
+    settings, registry = _begin("scheduler", supervised=supervised)
+    raise typer.Exit(asyncio.run(run_scheduler(settings, _migrated_database(settings), registry)))
+
+
+def migrate(
+    sql: Annotated[bool, typer.Option("--sql", help="Print the schema for a hosted SQL editor instead.")] = False,
+) -> None:
+    """Bring the database to the newest schema and make its next weeks of partitions."""
+    if sql:
+        sys.stdout.write(migrations.script())
+        return
+    applied = migrations.upgrade(database_url(Settings.load()))
+    typer.echo(f"applied {', '.join(applied)}" if applied else "already up to date")
+
+
+def _begin(service: str, *, supervised: bool) -> tuple[Settings, Registry]:
+    settings = Settings.load()
+    configure_logs(settings.log_level)
+    structlog.contextvars.bind_contextvars(service=service)
+    if supervised:
+        threading.Thread(target=_stop_with_parent, daemon=True).start()
+    return settings, load_registry(settings.foxtrot_kinds)
+
+
+def _stop_with_parent() -> None:
+    """`foxtrot up` holds the other end of stdin: when it is gone, however it went, this service stops too."""
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _migrated_database(settings: Settings) -> str:
+    """The database's URL, once it is migrated: a deploy starts services and migration side by side.
+
+    Raises `DatabaseError` after two minutes.
+    """
+    url = database_url(settings)
+    deadline = time.monotonic() + MIGRATION_PATIENCE
+    while migrations.pending(url):
+        if time.monotonic() > deadline:
+            raise DatabaseError("the database is not migrated.", hint="Run `foxtrot migrate` with this version first.")
+        log.info("waiting_for_migration")
+        time.sleep(1)
+    return url

@@ -1,0 +1,107 @@
+"""How runs, schedules and postings look in a terminal. Text from outside is never read as markup."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from rich.console import Console, Group
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from kinds.job_search.postings import PostingPage
+from shared.kinds import Kind, Status
+from shared.runs import ReadRun
+from shared.schedules import ReadSchedule
+
+COLOURS = {Status.SUCCESS: "green", Status.FAILED: "red", Status.CANCELLED: "yellow", Status.RUNNING: "cyan"}
+
+
+def runs(found: Sequence[ReadRun]) -> Table:
+    """A table of runs."""
+    table = _table("status", "source", "created", "took", "kind", "result", "run")
+    for run in found:
+        table.add_row(
+            Text(run.status, COLOURS.get(Status(run.status), "")),
+            Text(run.source),
+            Text(f"{run.created_at:%d %b %H:%M:%S}", no_wrap=True),
+            Text(_seconds(run.started_at, run.finished_at), no_wrap=True),
+            Text(run.kind),
+            Text(run.headline or _error(run)),
+            Text(str(run.id), "dim"),
+        )
+    return table
+
+
+def schedules(found: Sequence[tuple[str, ReadSchedule]]) -> Table:
+    """A table of schedules, times in each schedule's own zone."""
+    table = _table("user", "what", "next slot", "last success", "result")
+    for owner, schedule in found:
+        parameters = " ".join(f"{name}={value}" for name, value in schedule.parameters.items())
+        due = _local(schedule.next_slot, schedule.timetable_zone)
+        table.add_row(
+            Text(owner),
+            Text(f"{schedule.kind} {parameters}"),
+            Text(f"{due} {schedule.timetable_zone}" if due else "paused"),
+            Text(_local(schedule.last_success_at, schedule.timetable_zone) or "never", no_wrap=True),
+            Text(schedule.headline or ""),
+        )
+    return table
+
+
+def outcome(run: ReadRun) -> Group:
+    """What became of a run, in one or two lines."""
+    colour = COLOURS.get(Status(run.status), "")
+    lines = [Text.assemble((run.status, colour), f"  {run.headline or _error(run)}")]
+    hint = (run.error or {}).get("hint") if run.status == Status.FAILED else None
+    return Group(*lines, *([Text(hint, "dim")] if hint else []))
+
+
+def postings(page: PostingPage) -> Table:
+    """A table of postings."""
+    table = _table("title", "company", "place", "posted")
+    for posting in page.postings:
+        table.add_row(
+            Text(posting.title, style=f"link {posting.url}"),
+            Text(posting.company),
+            Text("; ".join(posting.places)),
+            Text(f"{posting.posted_at:%Y-%m-%d}" if posting.posted_at else "?"),
+        )
+    return table
+
+
+@contextmanager
+def progress_bar(console: Console, kind: Kind[Any, Any]) -> Iterator[Callable[[ReadRun], None]]:
+    """A live bar; call what it gives with each reading of the run."""
+    bar = Progress(TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn(), console=console)
+    with bar:
+        task = bar.add_task(kind.title, total=100)
+        yield lambda run: bar.update(task, completed=run.percent or 0, description=_doing(kind, run))
+
+
+def _doing(kind: Kind[Any, Any], run: ReadRun) -> str:
+    if run.status == Status.PENDING:
+        return f"{kind.title}: waiting ({run.waiting or 'for a free worker'})"
+    words = {step.name: step.text for step in kind.steps}
+    return run.detail or words.get(run.step or "") or kind.doing
+
+
+def _error(run: ReadRun) -> str:
+    return str((run.error or {}).get("message", ""))
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _local(at: datetime | None, zone: str) -> str:
+    return f"{at.astimezone(ZoneInfo(zone)):%a %H:%M}" if at else ""
+
+
+def _seconds(start: datetime | None, end: datetime | None) -> str:
+    return f"{(end - start).total_seconds():.1f} s" if start and end else ""
