@@ -16,6 +16,7 @@ from shared.kinds import Kind, Status
 from shared.runs import ReadRun
 from shared.schedules import ReadSchedule
 
+SHORT = {"status", "source", "created", "took", "kind", "last success", "posted"}
 COLOURS = {Status.SUCCESS: "green", Status.FAILED: "red", Status.CANCELLED: "yellow", Status.RUNNING: "cyan"}
 
 
@@ -26,8 +27,8 @@ def runs(found: Sequence[ReadRun]) -> Table:
         table.add_row(
             Text(run.status, COLOURS.get(Status(run.status), "")),
             Text(run.source),
-            Text(f"{run.created_at:%d %b %H:%M:%S}", no_wrap=True),
-            Text(_seconds(run.started_at, run.finished_at), no_wrap=True),
+            Text(f"{run.created_at:%d %b %H:%M}"),
+            Text(_seconds(run.started_at, run.finished_at)),
             Text(run.kind),
             Text(run.headline or _error(run)),
             Text(str(run.id), "dim"),
@@ -45,7 +46,7 @@ def schedules(found: Sequence[tuple[str, ReadSchedule]]) -> Table:
             Text(owner),
             Text(f"{schedule.kind} {parameters}"),
             Text(f"{due} {schedule.timetable_zone}" if due else "paused"),
-            Text(_local(schedule.last_success_at, schedule.timetable_zone) or "never", no_wrap=True),
+            Text(_local(schedule.last_success_at, schedule.timetable_zone) or "never"),
             Text(schedule.headline or ""),
         )
     return table
@@ -95,7 +96,7 @@ def _error(run: ReadRun) -> str:
 def _table(*columns: str) -> Table:
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column in SHORT)
     return table
 
 

@@ -4,15 +4,16 @@ import asyncio
 import threading
 import time
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from pydantic import BaseModel
 
 from shared.errors import HandlerError
 from shared.kinds import Kind, Run, Snooze
 
-TEN_MINUTES = timedelta(minutes=10)
+MADE: list[UUID] = []
 
 
 class Input(BaseModel):
@@ -123,9 +124,10 @@ async def write_row(run: Run, parameters: Input) -> Output:
 
 
 async def step_then_fail(run: Run, parameters: Input) -> Output:
-    """Returns which attempt made its step."""
+    """Returns which attempt made its step, and notes in MADE that it was made."""
 
     async def make() -> int:
+        MADE.append(run.id)
         return run.attempt
 
     made = await run.step("made", make)

@@ -18,14 +18,19 @@ SETTINGS = Settings(_env_file=None, worker_grace_seconds=0)
 
 @asynccontextmanager
 async def working(url: str, *kinds: Kind[Any, Any], slots: int = 10, **settings: Any) -> AsyncIterator[Worker]:
-    """A registered worker whose loops don't run; at the end it drops what it still has in hand."""
-    chosen = SETTINGS.model_copy(update=settings)
+    """A registered worker whose loops don't run; at the end it drops what it still has in hand.
+
+    No callback of its loop may fail meanwhile: asyncio itself would only print that.
+    """
+    chosen, faults = SETTINGS.model_copy(update=settings), list[dict[str, Any]]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
     async with open_worker(chosen, url, Registry(kinds), slots=slots) as worker:
         yield worker
         worker.attempts.drop_all()
         for attempt in [*worker.attempts.running.values(), *worker.attempts.abandoned]:
             attempt.task.cancel()
         await worker.attempts.wait(10)
+    assert faults == []
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from shared.kinds import Kind
-from tests.worker.handlers import ECHO, HOLD, IGNORE_ONCE, define
+from tests.worker.handlers import ECHO, HOLD, IGNORE_ONCE, MADE, define
 from tests.worker.support import add_run, execute, read, row, until, working
 from worker.execution import MOST_ABANDONED, Attempt, Ending
 from worker.worker import Worker
@@ -148,6 +148,19 @@ def test_a_dropped_attempt_is_told_so_and_leaves_no_outcome(database_url: str) -
     asyncio.run(scenario())
 
 
+def test_what_a_dropped_attempt_returns_even_so_is_ignored(database_url: str) -> None:
+    kind = define("hold_thread")
+
+    async def scenario() -> None:
+        await add_run(database_url, kind.name)
+        async with working(database_url, kind) as worker:
+            worker.attempts.drop_run((await held(worker)).claimed.run_id)
+            await worker.attempts.wait(10)
+            assert not worker.flusher.pending
+
+    asyncio.run(scenario())
+
+
 def test_an_attempt_dropped_before_its_handler_began_frees_its_slot(database_url: str) -> None:
     async def scenario() -> None:
         await add_run(database_url, HOLD.name)
@@ -227,6 +240,7 @@ def test_a_step_is_made_once_for_all_attempts(database_url: str) -> None:
             await worker.work_once()
         last = await read(database_url, run.id)
         assert (last["status"], last["attempt"], last["result"]["number"]) == ("success", 2, 1)
+        assert MADE.count(run.id) == 1
 
     asyncio.run(scenario())
 
@@ -235,4 +249,7 @@ def test_a_step_of_a_lost_attempt_ends_it(database_url: str) -> None:
     with capture_logs() as logs:
         run = once(database_url, define("lose_step"))
     assert (run["status"], run["result"], run["errors"]) == ("pending", None, [])
-    assert "outcome_refused" in [entry["event"] for entry in logs]
+    assert [(entry["event"], entry.get("error")) for entry in logs] == [
+        ("attempt_failed", "CancelledError"),
+        ("outcome_refused", None),
+    ]

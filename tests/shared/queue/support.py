@@ -80,8 +80,11 @@ def async_test(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None
 
 @asynccontextmanager
 async def two(url: str) -> AsyncIterator[tuple[AsyncConnection, AsyncConnection]]:
-    """Two connections for a race."""
+    """Two connections for a race; neither waits for a lock for ever."""
     async with connect(url) as one, connect(url) as other:
+        for conn in (one, other):
+            await conn.execute("set lock_timeout = '10s'")
+            await conn.commit()
         yield one, other
 
 

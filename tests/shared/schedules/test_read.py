@@ -1,5 +1,6 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from psycopg import AsyncConnection
 
@@ -47,9 +48,11 @@ def test_the_last_success_is_the_newest_that_can_be_read_of_the_same_work(clock:
     async def scenario(conn: AsyncConnection) -> None:
         user, schedule = await scheduled(conn)
         same: dict[str, Any] = {"fingerprint": schedule.fingerprint}
-        for found in (3, 5, 4):
+        for n, found in enumerate((3, 5, 4)):
+            same["id"] = UUID(int=(int(NOW.timestamp() * 1000) << 80) + n)
             at, result = NOW - HOUR / found, {"found": found, "new": found - 2}
             await make_run(conn, user, "success", finished_at=at, result=result, headline=f"{found} found", **same)
+        del same["id"]
         await make_run(conn, user, "success", result={"found": 7}, expires_at=NOW, **same)
         await make_run(conn, user, "failed", **same)
         await make_run(conn, user, "running", **same)
@@ -92,7 +95,10 @@ def test_a_user_reads_their_own_schedules_by_key(clock: Clock) -> None:
 
 def test_another_users_schedule_is_not_found(clock: Clock) -> None:
     async def scenario(conn: AsyncConnection) -> None:
-        _, schedule = await scheduled(conn)
-        assert await find_schedule(conn, (await make_user(conn)).id, schedule.id) is None
+        user, schedule = await scheduled(conn)
+        other = await make_user(conn, id=UUID(int=user.id.int ^ 1 << 100))
+        assert other.bucket == user.bucket
+        assert await find_schedule(conn, other.id, schedule.id) is None
+        assert await list_schedules(conn, other.id) == []
 
     on_database(clock.url, scenario)
