@@ -9,7 +9,9 @@ import structlog
 def configure_logs(level: str) -> None:
     """Set up structlog for this process; `level` is a name such as `INFO`. Everything goes to stderr."""
     terminal = sys.stderr.isatty()
-    renderer = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
+    # Plain tracebacks: the others print the locals of every frame, parameters and secrets among them.
+    colours = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    renderer = colours if terminal else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

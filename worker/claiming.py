@@ -20,7 +20,7 @@ from worker.leases import Me
 
 log = structlog.get_logger()
 
-CLAIM_EVERY = 0.01
+PAUSE = 0.01
 MARKS_LAST = 1.0
 SUSPICIOUS = 2
 
@@ -130,8 +130,12 @@ class Claimer:
         if self._held_back:
             self._woken.set()
 
-    async def run(self, poll: float) -> None:
-        """Claim on wake-ups, when a slot becomes free, and every `poll` seconds, until cancelled."""
+    async def run(self, poll: float, pause: float = PAUSE) -> None:
+        """Claim on wake-ups, when a slot becomes free, and every `poll` seconds, until cancelled.
+
+        Claims are `pause` seconds apart: a few free slots wait for company, and a burst of wake-ups is one claim. But
+        with runs left waiting and half of the slots free, the next claim is made at once.
+        """
         while True:
             self._woken.clear()
             try:
@@ -142,7 +146,8 @@ class Claimer:
             with suppress(TimeoutError):
                 async with asyncio.timeout(poll):
                     await self._woken.wait()
-            await self._pause()
+            if not self._backlog or 2 * self._free() < self._shares.slots:
+                await asyncio.sleep(self._claimed_at + pause - asyncio.get_running_loop().time())
 
     async def claim_once(self) -> int:
         """Claim once for the slots that are free, if any are, and start what was claimed; returns how many."""
@@ -155,11 +160,6 @@ class Claimer:
             for row in claimed:
                 self._attempts.start(self._me.id, row)
             return len(claimed)
-
-    async def _pause(self) -> None:
-        """Let a few free slots wait for company, and a burst of wake-ups be one claim and not a storm of them."""
-        if not self._backlog or 2 * self._free() < self._shares.slots:
-            await asyncio.sleep(self._claimed_at + CLAIM_EVERY - asyncio.get_running_loop().time())
 
     def _free(self) -> int:
         running = len(self._attempts.running)

@@ -1,10 +1,8 @@
 """Failures: what a handler's error means, for the user who reads it and for whether another attempt can help."""
 
 import random
-import re
 from dataclasses import dataclass
 from datetime import timedelta
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -15,6 +13,7 @@ from pydantic import ValidationError
 from shared.errors import DatabaseError, FoxtrotError, HandlerError
 from shared.kinds import HEADLINE_LENGTH, Kind, RetryPolicy, Status
 from shared.queue import Claimed, FailedAttempt, Outcome
+from shared.retry_after import read_retry_after
 
 MESSAGE_LENGTH = 500
 LONGEST_WAIT = 24 * 60 * 60
@@ -100,25 +99,10 @@ def first_fault(error: ValidationError) -> str:
     return ".".join([error.title, *(str(part) for part in first["loc"])]) + f": {first['msg']}"
 
 
-def retry_after(response: httpx.Response) -> float | None:
-    """The wait in seconds that `Retry-After` asks for (RFC 9110 §10.2.3); None without one that can be read.
-
-    A date counts from the answer's own `Date`, so that no clock of ours has a part in it.
-    """
-    value = response.headers.get("Retry-After", "").strip()
-    if re.fullmatch(r"[0-9]{1,9}", value):
-        return float(value)
-    try:
-        until, since = parsedate_to_datetime(value), parsedate_to_datetime(response.headers.get("Date", ""))
-        return (until - since).total_seconds()
-    except (ValueError, TypeError):  # TypeError: one of the two names no offset
-        return None
-
-
 def _refused(error: httpx.HTTPStatusError) -> Failure:
     status = error.response.status_code
     again = status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    wait = retry_after(error.response) if again else None
+    wait = read_retry_after(error.response.headers) if again else None
     return Failure("HTTPStatusError", f"{_host(error)} answered HTTP {status}", retry=again, retry_after=wait)
 
 

@@ -11,14 +11,19 @@ with me as materialized (
         %(results)s::jsonb[], %(errors)s::jsonb[], %(retentions)s::interval[]
     ) as o (run_id, bucket, attempt, status, headline, result, error, retention)
 ), held as materialized (
-    select q.run_id, q.bucket, q.attempt, q.started_at, q.step, q.percent
+    -- One by one and in the order given, which is by run_id: a join would read the whole queue while it is small.
+    select q.*
     from outcome o
-    join foxtrot.queue q on q.run_id = o.run_id and q.bucket = o.bucket
-    where q.attempt = o.attempt
-        and q.worker_id is not distinct from %(worker_id)s
-        and exists (select from me)
-    order by q.run_id
-    for update of q
+    cross join lateral (
+        select q.run_id, q.bucket, q.attempt, q.started_at, q.step, q.percent
+        from foxtrot.queue q
+        where q.run_id = o.run_id
+            and q.bucket = o.bucket
+            and q.attempt = o.attempt
+            and q.worker_id is not distinct from %(worker_id)s
+        for update
+    ) q
+    where exists (select from me)
 ), ended as (
     delete from foxtrot.queue q
     using held h

@@ -6,12 +6,18 @@ with said as materialized (
         %(details)s::text[], %(dones)s::int[], %(totals)s::int[]
     ) as s (run_id, bucket, attempt, percent, step, detail, done, total)
 ), held as materialized (
-    select q.run_id, q.bucket, q.attempt
+    -- One by one and in the order given, which is by run_id: a join would read the whole queue while it is small.
+    select q.*
     from said s
-    join foxtrot.queue q on q.run_id = s.run_id and q.bucket = s.bucket
-    where q.attempt = s.attempt and q.worker_id is not distinct from %(worker_id)s
-    order by q.run_id
-    for update of q
+    cross join lateral (
+        select q.run_id, q.bucket, q.attempt
+        from foxtrot.queue q
+        where q.run_id = s.run_id
+            and q.bucket = s.bucket
+            and q.attempt = s.attempt
+            and q.worker_id is not distinct from %(worker_id)s
+        for update
+    ) q
 )
 update foxtrot.queue q
 set percent = coalesce(s.percent, q.percent),

@@ -20,8 +20,7 @@ with recursive holder as (
     cross join lateral (
         select run_id, bucket, attempt, rescues, step, percent, started_at
         from foxtrot.queue
-        where worker_id between g.worker_id and g.worker_id
-        order by worker_id
+        where worker_id = g.worker_id
         limit %(at_most)s::int
         for update skip locked
     ) q

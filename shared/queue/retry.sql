@@ -11,15 +11,20 @@ with me as materialized (
         %(delays)s::interval[], %(waitings)s::text[], %(errors)s::jsonb[]
     ) as f (run_id, bucket, attempt, delay, waiting, error)
 ), held as materialized (
-    select q.run_id, q.bucket, q.attempt, q.step, q.percent
+    -- One by one and in the order given, which is by run_id: a join would read the whole queue while it is small.
+    select q.*
     from failed f
-    join foxtrot.queue q on q.run_id = f.run_id and q.bucket = f.bucket
-    where q.attempt = f.attempt
-        and q.attempt < q.max_attempts
-        and q.worker_id is not distinct from %(worker_id)s
-        and exists (select from me)
-    order by q.run_id
-    for update of q
+    cross join lateral (
+        select q.run_id, q.bucket, q.attempt, q.step, q.percent
+        from foxtrot.queue q
+        where q.run_id = f.run_id
+            and q.bucket = f.bucket
+            and q.attempt = f.attempt
+            and q.attempt < q.max_attempts
+            and q.worker_id is not distinct from %(worker_id)s
+        for update
+    ) q
+    where exists (select from me)
 ), given_back as (
     update foxtrot.queue q
     set worker_id = null,

@@ -10,14 +10,19 @@ with me as materialized (
         %(run_ids)s::uuid[], %(buckets)s::smallint[], %(attempts)s::int[], %(untils)s::timestamptz[], %(whys)s::text[]
     ) as a (run_id, bucket, attempt, until, why)
 ), held as materialized (
-    select q.run_id, q.bucket, q.attempt
+    -- One by one and in the order given, which is by run_id: a join would read the whole queue while it is small.
+    select q.*
     from asked a
-    join foxtrot.queue q on q.run_id = a.run_id and q.bucket = a.bucket
-    where q.attempt = a.attempt
-        and q.worker_id is not distinct from %(worker_id)s
-        and exists (select from me)
-    order by q.run_id
-    for update of q
+    cross join lateral (
+        select q.run_id, q.bucket, q.attempt
+        from foxtrot.queue q
+        where q.run_id = a.run_id
+            and q.bucket = a.bucket
+            and q.attempt = a.attempt
+            and q.worker_id is not distinct from %(worker_id)s
+        for update
+    ) q
+    where exists (select from me)
 )
 update foxtrot.queue q
 set worker_id = null,

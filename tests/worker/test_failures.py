@@ -11,8 +11,9 @@ from pydantic import TypeAdapter, ValidationError
 from shared.errors import DatabaseError, HandlerError, InvalidInputError
 from shared.kinds import RetryPolicy, Status
 from shared.queue import Claimed, FailedAttempt, Outcome
+from shared.retry_after import read_retry_after
 from tests.worker.handlers import define
-from worker.failures import Failure, clean, crashed, explain, retry_after, timed_out
+from worker.failures import Failure, clean, crashed, explain, timed_out
 
 KIND = define("echo", retry=RetryPolicy(attempts=3, first=timedelta(seconds=2), cap=timedelta(seconds=60)))
 CLAIMED = Claimed(
@@ -104,7 +105,7 @@ def test_an_error_that_no_handler_should_let_out_is_a_bug() -> None:
     ],
 )
 def test_retry_after_is_read(headers: dict[str, str], seconds: float | None) -> None:
-    assert retry_after(httpx.Response(429, headers=headers)) == seconds
+    assert read_retry_after(httpx.Headers(headers)) == seconds
     failure = explain(answer(429, headers))
     assert failure
     assert failure.retry_after == seconds

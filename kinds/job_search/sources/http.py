@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import re
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -18,6 +16,7 @@ from kinds.job_search.sources.errors import (
     UnknownBoardError,
     UnusableAnswerError,
 )
+from shared.retry_after import read_retry_after
 
 MOST_BYTES = 20 * 2**20
 MOST_HOPS = 3
@@ -75,7 +74,7 @@ def _check(response: httpx.Response, name: str) -> None:
         return
     if status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
         raise UnknownBoardError(f"{name} does not exist")
-    wait = retry_after(response.headers)
+    wait = _within_bounds(read_retry_after(response.headers))
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         raise ThrottledError(f"{name} was asked too often and wants to be left alone (HTTP 429)", retry_after=wait)
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
@@ -85,23 +84,8 @@ def _check(response: httpx.Response, name: str) -> None:
     raise UnusableAnswerError(f"{name} answered with an unexpected HTTP {status}")
 
 
-def retry_after(headers: httpx.Headers) -> float | None:
-    """The wait that `Retry-After` asks for (RFC 9110 §10.2.3), 1 s to a day; None without one that can be read.
-
-    A date counts from the answer's own `Date`: no clock of ours has a part in it.
-    """
-    value = headers.get("Retry-After", "").strip()
-    if re.fullmatch(r"[0-9]{1,9}", value):
-        return _within_bounds(float(value))
-    try:
-        until, since = parsedate_to_datetime(value), parsedate_to_datetime(headers.get("Date", ""))
-        return _within_bounds((until - since).total_seconds())
-    except (ValueError, TypeError):  # TypeError: one of the two names no offset
-        return None
-
-
-def _within_bounds(seconds: float) -> float:
-    return min(max(seconds, 1), LONGEST_REST)
+def _within_bounds(seconds: float | None) -> float | None:
+    return None if seconds is None else min(max(seconds, 1), LONGEST_REST)
 
 
 async def _read(response: httpx.Response, name: str) -> bytes:
