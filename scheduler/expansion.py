@@ -94,7 +94,7 @@ class Expansion:
         """Settle the next chunk and commit, or make way for it; None when this pass has no tick left to go on with.
 
         A chunk that waited a second because an open transaction holds one user's place in the queue is taken again in
-        parts (DESIGN §3), until that schedule is found: it gets a row of its own and waits there alone.
+        parts, until that schedule is found: it gets a row of its own and waits there alone.
         """
         chunk = await in_transaction(self.pool, self._expand_next)
         if chunk is None:

@@ -21,7 +21,7 @@ from shared.wake import Channel, Waker
 
 log = structlog.get_logger()
 
-CONNECTIONS = 2  # DESIGN §6
+CONNECTIONS = 2
 ADVANCE_DEADLINE = 30.0  # seconds: after an outage every timetable has slots to look for
 TIDY_EVERY = timedelta(hours=1)
 SWEEP_EVERY = timedelta(days=1)

@@ -20,7 +20,7 @@ DUE = load_sql(__file__, "due_timetables")
 ADVANCE = load_sql(__file__, "advance")
 
 TIMETABLES_AT_ONCE = 500
-SLOTS_AT_MOST = 100  # DESIGN §5, missed: `all` means the last 100
+SLOTS_AT_MOST = 100  # what `catch_up: all` reaches back to
 SHORTEST_LOOK_BACK = timedelta(hours=1)
 INSTANT = timedelta(microseconds=1)
 

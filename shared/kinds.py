@@ -69,7 +69,7 @@ class RetryPolicy:
 
 @dataclass(frozen=True)
 class Retention:
-    """How long a finished run can be read, by status (DESIGN: success 30 days, failed and cancelled 7)."""
+    """How long a finished run can be read, by status."""
 
     success: timedelta = timedelta(days=30)
     failed: timedelta = timedelta(days=7)

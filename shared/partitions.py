@@ -11,7 +11,7 @@ MAKE = load_sql(__file__, "make_partitions")
 WEEKS_AHEAD = load_sql(__file__, "weeks_ahead")
 LOCK_TIMEOUT = b"set local lock_timeout = '2s'"
 WEEK = timedelta(weeks=1)
-FEWEST_WEEKS_AHEAD = 2  # DESIGN §3: with less than this a process is not ready
+FEWEST_WEEKS_AHEAD = 2  # with less than this a process is not ready
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from shared.cron import check_zone
 from shared.errors import InvalidZoneError, SettingsError
 
-# DESIGN §4.5. Constants, not settings: the SQL function foxtrot.alive knows the first one too.
+# Constants, not settings: the SQL function foxtrot.alive knows the first one too.
 LEASE = timedelta(seconds=15)
 RENEW_EVERY = timedelta(seconds=5)
 RESCUE_EVERY = timedelta(seconds=5)

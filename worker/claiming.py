@@ -26,7 +26,7 @@ SUSPICIOUS = 2
 
 
 class Shares:
-    """How a worker's slots are shared between the manual lane and the others (DESIGN §4.3).
+    """How a worker's slots are shared between the manual lane and the others (docs/architecture.md).
 
     Cron and backfill together hold at most what `reserve` leaves. Each slot given to manual while cron was left
     waiting earns cron `rate` credit, up to a tenth of the slots; a whole credit goes before the next manual run.

@@ -63,7 +63,7 @@ def clean(text: str, length: int) -> str:
 def explain(error: BaseException) -> Failure | None:
     """What an error means that handlers are expected to meet; None for any other: a bug.
 
-    Retried by default are network errors, timeouts, 429 and 5xx (DESIGN §6). No message is taken from an error that
+    Retried by default are network errors, timeouts, 429 and 5xx. No message is taken from an error that
     isn't ours: the addresses and values in it may hold secrets.
     """
     name = type(error).__name__

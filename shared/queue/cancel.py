@@ -25,7 +25,7 @@ async def cancel(
 ) -> Cancelled | None:
     """Cancel the user's live run; None when it is not live or not the user's: read `run_status` to tell which.
 
-    A slot that this run had covered (DESIGN §4.4) becomes a run with `max_attempts` in the same transaction.
+    A slot that this run had covered becomes a run with `max_attempts` in the same transaction.
     """
     values = {"run_id": run_id, "user_id": user_id, "retention": retention}
     cancelled = await fetch_one(conn, CANCEL, values, Cancelled)

@@ -16,7 +16,7 @@ with tick as materialized (
             else true
         end as wanted
     from tick t
-    cross join lateral (
+    cross join lateral (  -- whose scan begins at the cursor
         select id, bucket, user_id, org_id, subject, kind, fingerprint, parameters, catch_up, spread_seconds
         from foxtrot.schedules
         where timetable_id = t.timetable_id
@@ -30,17 +30,13 @@ with tick as materialized (
     select c.*
     from chunk c
     where c.wanted
-        -- With `offset 0` these stay one index probe a row, whatever the statistics say; and so does the hashed
-        -- `in` below. Joined on stale statistics the same chunk takes minutes.
         and not exists (
             select from foxtrot.runs r
             where r.id = c.run_id and r.bucket = c.bucket
-            offset 0
         )
         and not exists (
             select from foxtrot.skips k
             where k.schedule_id = c.id and k.scheduled_for = %(slot)s and k.bucket = c.bucket
-            offset 0
         )
 ), entered as (
     insert into foxtrot.queue (
@@ -61,6 +57,7 @@ with tick as materialized (
     on conflict do nothing
     returning run_id
 ), settled as materialized (
+    -- Not joined: on stale statistics that compares all with all, and a chunk takes minutes; `in` here is always hashed.
     select d.*, d.run_id in (select run_id from entered) as entered
     from due d
 ), inserted as (

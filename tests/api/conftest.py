@@ -66,7 +66,9 @@ OF_API = "from pg_stat_activity where application_name = 'foxtrot-api' and datna
 @contextmanager
 def running(app: FastAPI) -> Iterator[str]:
     """The URL at which the app is served by a real uvicorn, in a thread of its own."""
-    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False))
+    server = uvicorn.Server(
+        uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=5)
+    )
     listener = socket.create_server(("127.0.0.1", 0))
 
     async def serve() -> None:

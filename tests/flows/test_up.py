@@ -15,7 +15,7 @@ import psutil
 import psycopg
 import pytest
 
-from cli.postgres import running_url
+from cli.postgres import EmbeddedPostgres, running_url
 from tests.support import wait_until
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -135,6 +135,10 @@ def test_services_stop_when_their_parent_is_killed(home: Path) -> None:
         up.kill()
         gone, _ = psutil.wait_procs(services, timeout=30)
         assert len(gone) == 3
+    # Postgres goes on for the next start to adopt.
+    assert running_url(home / ".foxtrot") is not None
+    with EmbeddedPostgres(home / ".foxtrot"):
+        pass
 
 
 def test_a_port_in_use_is_one_clear_line(home: Path) -> None:

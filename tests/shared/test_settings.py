@@ -76,6 +76,7 @@ def test_a_wrong_setting_is_one_line_that_names_it(
     assert message.startswith(f"{name}: ")
     assert fault in message
     assert "\n" not in message
+    assert "Value error" not in message
 
 
 def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:

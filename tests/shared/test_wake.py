@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from cli.postgres import EmbeddedPostgres
 from shared.db import open_pool
-from shared.wake import Channel, Waker, backoff, listen
+from shared.wake import GAP, Channel, Waker, backoff, listen
 
 Wake = tuple[Channel, str]
 LISTENING = (Channel.QUEUE, "")
@@ -66,6 +66,18 @@ def test_the_first_goes_at_once_and_a_burst_behind_it_in_one_statement(postgres:
             await waker.close()
             assert heard.empty()
             assert pool.get_stats()["requests_num"] == sent + 1
+
+    asyncio.run(main())
+
+
+def test_statements_are_five_milliseconds_apart(postgres: EmbeddedPostgres) -> None:
+    async def main() -> None:
+        async with hearing(postgres.url) as heard, waking(postgres.url) as (_, waker):
+            begun = asyncio.get_running_loop().time()
+            for n in range(11):
+                waker.wake(Channel.QUEUE, f"{n}")
+                assert await hear(heard) == [(Channel.QUEUE, f"{n}")]
+            assert asyncio.get_running_loop().time() - begun >= 10 * GAP
 
     asyncio.run(main())
 

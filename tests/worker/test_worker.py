@@ -172,7 +172,10 @@ def test_a_worker_says_which_kinds_it_works(database_url: str) -> None:
 
 def test_handlers_that_keep_connections_do_not_hold_up_the_worker(database_url: str) -> None:
     kind = define("hold_connection")
-    count = "select count(*) from pg_stat_activity where application_name like 'foxtrot-%%'"
+    count = (
+        "select count(*) from pg_stat_activity"
+        " where application_name like 'foxtrot-%%' and datname = current_database()"
+    )
 
     async def scenario() -> None:
         for _ in range(3):

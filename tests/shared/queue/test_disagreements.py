@@ -44,9 +44,9 @@ async def double(conn: AsyncConnection, user: User) -> RunRow:
     return run
 
 
-async def orphan(conn: AsyncConnection, user: User, *, since: timedelta = 2 * MINUTE) -> RunRow:
-    worker = await make_worker(conn, lease_expires_at=NOON - since)
-    return await make_run(conn, user, "running", worker=worker, updated_at=NOON - since)
+async def orphan(conn: AsyncConnection, user: User) -> RunRow:
+    worker = await make_worker(conn, lease_expires_at=NOON - MINUTE)
+    return await make_run(conn, user, "running", worker=worker, updated_at=NOON - 2 * MINUTE)
 
 
 @async_test
@@ -56,9 +56,9 @@ async def test_a_healthy_database_disagrees_about_nothing(clock: Clock) -> None:
         user = await make_user(conn)
         for status in Status:
             await make_run(conn, user, status)
-        await orphan(conn, user, since=MINUTE - timedelta(seconds=1))
-        long_run = await make_run(conn, user, "running", worker=await make_worker(conn), updated_at=NOON - 9 * MINUTE)
-        assert long_run.status is None
+        died = await make_worker(conn, lease_expires_at=NOON - MINUTE + timedelta(seconds=1))
+        for worker in (died, await make_worker(conn)):
+            await make_run(conn, user, "running", worker=worker, updated_at=NOON - 9 * MINUTE)
         assert await disagreements(conn) == []
         assert await repair(conn) == []
 

@@ -250,7 +250,10 @@ async def test_a_live_run_of_the_same_work_covers_the_slot_and_is_named(clock: C
     clock.freeze(NOON)
     async with connect(clock.url) as conn:
         timetable, (schedule,) = await due(conn)
-        run = await make_run(conn, await owner(conn, schedule), status, source=source, fingerprint=schedule.fingerprint)
+        neighbour = await make_user(conn, id=UUID(int=schedule.user_id.int ^ 1 << 64))
+        assert neighbour.bucket == schedule.bucket
+        for user in (neighbour, await owner(conn, schedule)):
+            run = await make_run(conn, user, status, source=source, fingerprint=schedule.fingerprint)
         before = await live(conn, run.id)
         assert await unfold(conn, timetable) == Expanded(1, 0, 1, 0, [schedule.id], finished=True)
         assert await skips(conn) == [(schedule.id, "overlap", run.id)]

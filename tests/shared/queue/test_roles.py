@@ -136,7 +136,8 @@ async def test_the_service_does_everything(clock: Clock) -> None:
         (worker,) = await rows_of(conn, Worker, "select * from foxtrot.workers where id = %s", me)
         answers = await enqueue_many(conn, [asked(user, query) for query in "abcde"])
         assert (await unfold(conn, timetable)).covered == [covered.id]
-        a, b, c, d, *_ = await take(conn, worker)
+        taken = {run.run_id: run for run in await take(conn, worker)}
+        a, b, c, d, _ = (taken[answer.run_id] for answer in answers)
         assert await progress(conn, me, [Said(a.run_id, a.bucket, a.attempt, Progress(percent=1))]) == {fence(a)}
         assert await record_step(conn, me, fence(a), a.bucket, "fetch", 1)
         assert await finish(conn, me, [ended(a, Status.SUCCESS)]) == {fence(a): Recorded.RECORDED}
