@@ -229,7 +229,7 @@ class Registry:
     def __init__(self, kinds: Sequence[Kind[Any, Any]]) -> None:
         self.kinds: dict[str, Kind[Any, Any]] = {}
         for kind in kinds:
-            if kind.name in self.kinds:
+            if self.kinds.get(kind.name, kind) is not kind:  # one that a second module imports is still the same
                 raise SettingsError(f"kind {kind.name!r} is defined twice", hint="Rename one of them.")
             self.kinds[kind.name] = kind
 

@@ -71,6 +71,7 @@ class Settings(BaseSettings):
         try:
             return cls()
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            name = str(first["loc"][0]).upper()
-            raise SettingsError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from error
+            first = error.errors(include_url=False)[0]
+            name = str(first["loc"][0])
+            value = "" if "Secret" in str(cls.model_fields[name].annotation) else f" (it is {first['input']!r})"
+            raise SettingsError(f"{name.upper()}: {first['msg'].removeprefix('Value error, ')}{value}") from error

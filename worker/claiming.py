@@ -159,6 +159,8 @@ class Claimer:
             claimed = await self._claim(free)
             for row in claimed:
                 self._attempts.start(self._me.id, row)
+            if any(row.rescues >= SUSPICIOUS for row in claimed):
+                self._woken.set()  # it may have come instead of others, which the next claim sees
             return len(claimed)
 
     def _free(self) -> int:

@@ -151,6 +151,10 @@ def test_two_kinds_of_one_name_are_refused() -> None:
         Registry([DEMO, replace(DEMO, title="Another")])
 
 
+def test_one_kind_that_two_modules_name_is_one_kind() -> None:
+    assert Registry([DEMO, DEMO]).kinds == {"demo": DEMO}
+
+
 def test_a_registry_is_made_of_the_kinds_of_all_modules(module: Callable[..., str]) -> None:
     registry = load_registry([module("one"), module("two")])
     assert registry.kinds.keys() == {"one", "two"}

@@ -75,6 +75,7 @@ def test_a_wrong_setting_is_one_line_that_names_it(
     message = raised.value.message
     assert message.startswith(f"{name}: ")
     assert fault in message
+    assert (repr(value) in message) == (name != "JWT_SECRET")
     assert "\n" not in message
     assert "Value error" not in message
 
