@@ -38,7 +38,8 @@ def up(
     settings = Settings.load()
     load_registry(settings.foxtrot_kinds)
     _check_port(settings)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGINT):  # both: a shell starts background jobs with SIGINT ignored
+        signal.signal(number, _interrupt)
     try:
         with ExitStack() as stack:
             _run_all(stack, settings, live=live)
