@@ -20,7 +20,7 @@ from shared.kinds import Progress, Status
 from shared.queue import FailedAttempt, Fence, Outcome, Recorded, Said, Snoozed, finish, progress, retry, snooze
 from worker.failures import MESSAGE_LENGTH, clean
 from worker.leases import Me
-from worker.outcomes import Ended, fence_of, unstorable
+from worker.outcomes import Ended, unstorable
 
 log = structlog.get_logger()
 
@@ -55,7 +55,7 @@ class Flusher:
 
     def add(self, ended: Ended) -> None:
         """Take an outcome."""
-        self.pending[fence_of(ended)] = ended
+        self.pending[ended.fence] = ended
         if isinstance(ended, Outcome) and ended.status is Status.SUCCESS:
             self.said.pop(ended.fence, None)
         self._due.set()
@@ -101,7 +101,7 @@ class Flusher:
         """Write all outcomes; raises what the database raises when it is away, and then still has what is unwritten."""
         while self.pending:
             batch = list(islice(self.pending.values(), BATCH))
-            if any(fence_of(ended) in self.said for ended in batch):
+            if any(ended.fence in self.said for ended in batch):
                 await self.flush_progress_once()  # first: a failed attempt's error keeps its last step and percent
             try:
                 await self._write(batch)
@@ -124,7 +124,7 @@ class Flusher:
     async def _write(self, batch: Sequence[Ended]) -> None:
         accepted = await in_transaction(self._pool, partial(_record, worker_id=self._me.id, batch=batch))
         for ended in batch:
-            fence = fence_of(ended)
+            fence = ended.fence
             self.said.pop(fence, None)
             if self.pending.pop(fence, None) and fence not in accepted:
                 self._refuse(ended)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from shared.errors import HandlerError
 from shared.kinds import HEADLINE_LENGTH, Kind, Retention, Snooze, Status
-from shared.queue import Claimed, FailedAttempt, Fence, Outcome, Snoozed
+from shared.queue import Claimed, FailedAttempt, Outcome, Snoozed
 from worker.failures import MESSAGE_LENGTH, clean, first_fault
 
 log = structlog.get_logger()
@@ -20,11 +20,6 @@ Ended = Outcome | FailedAttempt | Snoozed
 RESULT_BYTES = 256 * 1024
 SNOOZED_AT_MOST = timedelta(hours=24)
 NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # the escape in JSON, not the six characters spelled out
-
-
-def fence_of(ended: Ended) -> Fence:
-    """The attempt that this is the outcome of."""
-    return Fence(ended.run_id, ended.attempt)
 
 
 def conclude(kind: Kind[Any, Any], claimed: Claimed, returned: Any) -> Ended:

@@ -5,7 +5,8 @@ from shared.queue.claim import Claimed, Watermark, claim
 from shared.queue.disagreements import Disagreement, Mend, disagreements, repair
 from shared.queue.enqueue import Enqueued, NewRun, enqueue, enqueue_many, find_reusable
 from shared.queue.expand import Expanded, expand
-from shared.queue.finish import Fence, Outcome, Recorded, finish
+from shared.queue.fence import Fence
+from shared.queue.finish import Outcome, Recorded, finish
 from shared.queue.progress import Said, progress
 from shared.queue.release import held_by, release
 from shared.queue.rescue import Rescued, rescue

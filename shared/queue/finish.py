@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from psycopg import AsyncConnection
@@ -12,35 +12,21 @@ from psycopg.types.json import Jsonb
 
 from shared.db import fetch_all, load_sql
 from shared.kinds import Status
+from shared.queue.fence import Fence, Held, fence_columns
 
 FINISH = load_sql(__file__, "finish")
 FINISHED = load_sql(__file__, "finished")
 
 
-class Fence(NamedTuple):
-    """What a worker must still hold for its word to count."""
-
-    run_id: UUID
-    attempt: int
-
-
 @dataclass(frozen=True)
-class Outcome:
+class Outcome(Held):
     """How an attempt ended: `status` is final; `error` has class, message and hint when it failed."""
 
-    run_id: UUID
-    bucket: int
-    attempt: int
     status: Status
     retention: timedelta
     headline: str | None = None
     result: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
-
-    @property
-    def fence(self) -> Fence:
-        """The attempt this is the outcome of."""
-        return Fence(self.run_id, self.attempt)
 
 
 class Recorded(StrEnum):
@@ -51,19 +37,6 @@ class Recorded(StrEnum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True)
-class Attempt:
-    """A row that names an attempt."""
-
-    run_id: UUID
-    attempt: int
-
-    @property
-    def fence(self) -> Fence:
-        """The same as a key."""
-        return Fence(self.run_id, self.attempt)
-
-
 async def finish(conn: AsyncConnection, worker_id: UUID, outcomes: Sequence[Outcome]) -> dict[Fence, Recorded]:
     """Record outcomes in run_id order; says for each whether it was recorded, was there already, or is refused.
 
@@ -71,21 +44,19 @@ async def finish(conn: AsyncConnection, worker_id: UUID, outcomes: Sequence[Outc
     runs it never held. Repeating a call whose answer was lost is safe: it finds the attempt final.
     """
     ordered = sorted(outcomes, key=lambda outcome: outcome.run_id)
-    recorded = await fetch_all(conn, FINISH, {"worker_id": worker_id, **_columns(ordered)}, Attempt)
-    answers = {row.fence: Recorded.RECORDED for row in recorded}
+    recorded = await fetch_all(conn, FINISH, {"worker_id": worker_id, **_columns(ordered)}, Fence)
+    answers = dict.fromkeys(recorded, Recorded.RECORDED)
     rest = [outcome for outcome in ordered if outcome.fence not in answers]
     if rest:
         answers |= dict.fromkeys((outcome.fence for outcome in rest), Recorded.REFUSED)
-        done = await fetch_all(conn, FINISHED, _columns(rest), Attempt)
-        answers |= {row.fence: Recorded.ALREADY_DONE for row in done}
+        done = await fetch_all(conn, FINISHED, _columns(rest), Fence)
+        answers |= dict.fromkeys(done, Recorded.ALREADY_DONE)
     return answers
 
 
 def _columns(outcomes: Sequence[Outcome]) -> dict[str, list[Any]]:
     return {
-        "run_ids": [outcome.run_id for outcome in outcomes],
-        "buckets": [outcome.bucket for outcome in outcomes],
-        "attempts": [outcome.attempt for outcome in outcomes],
+        **fence_columns(outcomes),
         "statuses": [outcome.status.value for outcome in outcomes],
         "headlines": [outcome.headline for outcome in outcomes],
         "results": [None if outcome.result is None else Jsonb(outcome.result) for outcome in outcomes],

@@ -8,18 +8,15 @@ from psycopg import AsyncConnection
 
 from shared.db import fetch_all, load_sql
 from shared.kinds import Progress
-from shared.queue.finish import Attempt, Fence
+from shared.queue.fence import Fence, Held, fence_columns
 
 PROGRESS = load_sql(__file__, "progress")
 
 
 @dataclass(frozen=True)
-class Said:
+class Said(Held):
     """The latest progress of one attempt."""
 
-    run_id: UUID
-    bucket: int
-    attempt: int
     progress: Progress
 
 
@@ -32,13 +29,11 @@ async def progress(conn: AsyncConnection, worker_id: UUID, said: Sequence[Said])
     ordered = sorted(said, key=lambda one: one.run_id)
     values = {
         "worker_id": worker_id,
-        "run_ids": [one.run_id for one in ordered],
-        "buckets": [one.bucket for one in ordered],
-        "attempts": [one.attempt for one in ordered],
+        **fence_columns(ordered),
         "percents": [one.progress.percent for one in ordered],
         "steps": [one.progress.step for one in ordered],
         "details": [one.progress.detail for one in ordered],
         "dones": [one.progress.done for one in ordered],
         "totals": [one.progress.total for one in ordered],
     }
-    return {row.fence for row in await fetch_all(conn, PROGRESS, values, Attempt)}
+    return set(await fetch_all(conn, PROGRESS, values, Fence))

@@ -10,21 +10,18 @@ from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
 from shared.db import fetch_all, load_sql
-from shared.queue.finish import Attempt, Fence
+from shared.queue.fence import Fence, Held, fence_columns
 
 RETRY = load_sql(__file__, "retry")
 
 
 @dataclass(frozen=True)
-class FailedAttempt:
+class FailedAttempt(Held):
     """An attempt that failed and may be tried again after `delay`.
 
     `asked_to_wait` is True when the other side said so (Retry-After): then not even Run now brings it forward.
     """
 
-    run_id: UUID
-    bucket: int
-    attempt: int
     delay: timedelta
     error: dict[str, Any]
     asked_to_wait: bool = False
@@ -35,11 +32,9 @@ async def retry(conn: AsyncConnection, worker_id: UUID, failures: Sequence[Faile
     ordered = sorted(failures, key=lambda failure: failure.run_id)
     values = {
         "worker_id": worker_id,
-        "run_ids": [failure.run_id for failure in ordered],
-        "buckets": [failure.bucket for failure in ordered],
-        "attempts": [failure.attempt for failure in ordered],
+        **fence_columns(ordered),
         "delays": [failure.delay for failure in ordered],
         "waitings": ["quota" if failure.asked_to_wait else "retry" for failure in ordered],
         "errors": [Jsonb(failure.error) for failure in ordered],
     }
-    return {row.fence for row in await fetch_all(conn, RETRY, values, Attempt)}
+    return set(await fetch_all(conn, RETRY, values, Fence))

@@ -8,18 +8,15 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from shared.db import fetch_all, load_sql
-from shared.queue.finish import Attempt, Fence
+from shared.queue.fence import Fence, Held, fence_columns
 
 SNOOZE = load_sql(__file__, "snooze")
 
 
 @dataclass(frozen=True)
-class Snoozed:
+class Snoozed(Held):
     """An attempt to go on with at `until` (aware); `why` is shown to the user meanwhile."""
 
-    run_id: UUID
-    bucket: int
-    attempt: int
     until: datetime
     why: str
 
@@ -29,10 +26,8 @@ async def snooze(conn: AsyncConnection, worker_id: UUID, asked: Sequence[Snoozed
     ordered = sorted(asked, key=lambda one: one.run_id)
     values = {
         "worker_id": worker_id,
-        "run_ids": [one.run_id for one in ordered],
-        "buckets": [one.bucket for one in ordered],
-        "attempts": [one.attempt for one in ordered],
+        **fence_columns(ordered),
         "untils": [one.until for one in ordered],
         "whys": [one.why for one in ordered],
     }
-    return {row.fence for row in await fetch_all(conn, SNOOZE, values, Attempt)}
+    return set(await fetch_all(conn, SNOOZE, values, Fence))

@@ -8,7 +8,7 @@ from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
 from shared.db import fetch_one, load_sql
-from shared.queue.finish import Fence
+from shared.queue.fence import Fence
 
 STEP = load_sql(__file__, "step")
 RECORDED = b"select value from foxtrot.run_steps where run_id = %(run_id)s and bucket = %(bucket)s and name = %(name)s"
