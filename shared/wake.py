@@ -80,9 +80,9 @@ async def listen(url: str, name: str, on_wake: Callable[[Channel, str], None]) -
         await asyncio.sleep(backoff(failures))
 
 
-def backoff(failures: int) -> float:
-    """Seconds before the next try: at most 10, however many failed."""
-    return random.uniform(0.1, min(10.0, 0.5 * 2.0 ** min(failures, 5)))  # noqa: S311 - jitter
+def backoff(failures: int, first: float = 0.5, longest: float = 10.0) -> float:
+    """Seconds before the next try: at most `longest`, however many failed."""
+    return random.uniform(0.1, min(longest, first * 2.0 ** min(failures, 30)))  # noqa: S311 - jitter
 
 
 async def _heed(conn: psycopg.AsyncConnection, on_wake: Callable[[Channel, str], None]) -> None:

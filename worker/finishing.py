@@ -1,7 +1,6 @@
 """Finishing: outcomes and progress of all attempts, written together and by one task, so that they can't deadlock."""
 
 import asyncio
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,6 +17,7 @@ from shared.db import in_transaction
 from shared.errors import DatabaseError
 from shared.kinds import Progress, Status
 from shared.queue import FailedAttempt, Fence, Outcome, Recorded, Said, Snoozed, finish, progress, retry, snooze
+from shared.wake import backoff
 from worker.failures import MESSAGE_LENGTH, clean
 from worker.leases import Me
 from worker.outcomes import Ended, unstorable
@@ -95,7 +95,7 @@ class Flusher:
             except (psycopg.Error, DatabaseError, ValueError) as error:
                 failures += 1
                 log.warning("flush_failed", error=str(error), failures=failures, pending=len(self.pending))
-            await asyncio.sleep(random.uniform(0, min(LONGEST_BACKOFF, 0.1 * 2.0**failures)))  # noqa: S311 - jitter
+            await asyncio.sleep(backoff(failures, first=0.1, longest=LONGEST_BACKOFF))
 
     async def flush_once(self) -> None:
         """Write all outcomes; raises what the database raises when it is away, and then still has what is unwritten."""
@@ -143,7 +143,7 @@ class Flusher:
         log.warning("outcome_refused", run_id=str(ended.run_id), attempt=ended.attempt, outcome=outcome)
 
     def _say(self, said: Said) -> None:
-        fence = Fence(said.run_id, said.attempt)
+        fence = said.fence
         before = self.said.get(fence)
         self.said[fence] = replace(said, progress=_latest(before.progress if before else Progress(), said.progress))
         if self._timer is None:
