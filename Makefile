@@ -28,12 +28,13 @@ check: .venv/dev-ready
 schema: .venv/dev-ready
 	$(BIN)/python -m migrations.snapshot
 
+# Without the extra `jobspy`: pandas and all, for a source that is off. The tests have it from the group `dev`.
 lock:
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--all-extras --group build pyproject.toml -o requirements.lock
+		--extra embedded --group build pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--all-extras --group build --group dev pyproject.toml -o requirements-dev.lock
+		--extra embedded --group build --group dev pyproject.toml -o requirements-dev.lock
 
 clean:
 	rm -rf .venv .foxtrot

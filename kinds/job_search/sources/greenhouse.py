@@ -3,29 +3,30 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import httpx
-from pydantic import BaseModel, HttpUrl, ValidationError
+from pydantic import BaseModel, HttpUrl
 
 from kinds.job_search.posting import (
     NAME_LENGTH,
     TITLE_LENGTH,
     URL_LENGTH,
     Posting,
+    clean_names,
     read_date,
-    says_remote,
+    read_language,
     split_places,
 )
 from kinds.job_search.settings import JobSearchSettings
 from kinds.job_search.sources.base import Fetched, Source
-from kinds.job_search.sources.errors import UnusableAnswerError
 from kinds.job_search.sources.http import get_json
+from kinds.job_search.sources.reading import JobId, list_in, read_jobs, read_remote
 from kinds.job_search.text import HTML_LENGTH, clean, html_to_text, unescape_entities
 
 # Fields of their own that companies use for the same thing; the first two are on recorded boards.
 _WORKPLACE_FIELDS = frozenset({"workplace type", "location type", "work model", "workplace"})
-_WORKPLACES = {"remote": True, "hybrid": False, "onsite": False, "on-site": False, "in office": False}
 
 
 class _Named(BaseModel):
@@ -40,7 +41,7 @@ class _Field(BaseModel):
 class _Job(BaseModel):
     """The fields that are read; `updated_at` is not, as it moves without any other change."""
 
-    id: int
+    id: JobId
     title: str
     absolute_url: HttpUrl
     company_name: str | None = None
@@ -48,14 +49,14 @@ class _Job(BaseModel):
     departments: list[_Named] | None = None
     metadata: list[_Field] | None = None
     first_published: Any = None
+    language: Any = None
     content: str | None = None
 
 
 async def fetch(http: httpx.AsyncClient, board: str, settings: JobSearchSettings) -> Fetched:
     """Every posting of the board in one answer; raises a `SourceError`."""
-    base = str(settings.greenhouse_url).rstrip("/")
-    url = httpx.URL(f"{base}/v1/boards/{board}/jobs", params={"content": "true"})
-    answer = await get_json(http, url, _name(board), settings)
+    url = settings.url(GREENHOUSE.url, f"/v1/boards/{board}/jobs", content="true")
+    answer = await get_json(http, url, GREENHOUSE.describe(board), settings)
     return await asyncio.to_thread(read_answer, board, answer)
 
 
@@ -66,20 +67,9 @@ def read_answer(board: str, answer: Any) -> Fetched:
     `"total": 0` is complete as well: Greenhouse answers 404 for a board that is gone, so a board that says it has
     nothing open is believed, and everything on it closes. Without that word nothing closes.
     """
-    jobs = answer.get("jobs") if isinstance(answer, dict) else None
-    if not isinstance(jobs, list):
-        raise UnusableAnswerError(f"{_name(board)} answered with JSON that has no list of jobs")
-    postings = _read_all(board, jobs)
-    if jobs and not postings:
-        raise UnusableAnswerError(f"{_name(board)} answered with {len(jobs)} jobs in a form that is not known")
-    return Fetched(
-        postings=tuple({posting.external_id: posting for posting in postings}.values()),
-        complete=len(postings) == len(jobs) == _total(answer),
-    )
-
-
-def _name(board: str) -> str:
-    return f"Greenhouse board {board!r}"
+    name = GREENHOUSE.describe(board)
+    jobs = list_in(answer, "jobs", name)
+    return read_jobs(jobs, _Job, partial(_normalise, board), name, complete=len(jobs) == _total(answer))
 
 
 def _total(answer: dict[str, Any]) -> int | None:
@@ -87,51 +77,40 @@ def _total(answer: dict[str, Any]) -> int | None:
     return meta.get("total") if isinstance(meta, dict) else None
 
 
-def _read_all(board: str, jobs: Sequence[Any]) -> list[Posting]:
-    """What can be read of a list of jobs; one that can't be doesn't take the others with it."""
-    postings = []
-    for raw in jobs:
-        try:
-            postings.append(_normalise(board, _Job.model_validate(raw)))
-        except ValidationError:
-            continue
-    return postings
-
-
 def _normalise(board: str, job: _Job) -> Posting:
     location = job.location.name if job.location else None
     places = split_places(location)
-    departments = (clean(department.name or "", NAME_LENGTH) for department in job.departments or [])
     return Posting(
         source="greenhouse",
         board=board,
-        external_id=str(job.id),
+        external_id=job.id,
         url=clean(str(job.absolute_url), URL_LENGTH),
         title=clean(job.title, TITLE_LENGTH),
         company=clean(job.company_name or board, NAME_LENGTH),
-        departments=tuple(dict.fromkeys(department for department in departments if department)),
+        departments=clean_names(department.name for department in job.departments or []),
         places=places,
-        remote=_remote(places, job.metadata or []),
+        remote=read_remote(places, _workplace(job.metadata or [])),
         # The content is HTML that was escaped once more.
         text=html_to_text(unescape_entities((job.content or "")[:HTML_LENGTH])),
         posted_at=read_date(job.first_published),
+        language=read_language(job.language),
     )
 
 
-def _remote(places: Sequence[str], fields: Sequence[_Field]) -> bool | None:
-    """True when a place or the company's own field says so; False only when the field names another way to work."""
-    if any(says_remote(place) for place in places):
-        return True
+def _workplace(fields: Sequence[_Field]) -> str | None:
+    """The company's own field for where work is done."""
     for field in fields:
         if (field.name or "").strip().lower() in _WORKPLACE_FIELDS and isinstance(field.value, str):
-            return _WORKPLACES.get(field.value.strip().lower())
+            return field.value
     return None
 
 
 GREENHOUSE = Source(
     name="greenhouse",
     title="Greenhouse",
+    url="https://boards-api.greenhouse.io",
     attribution="Postings by the companies themselves, from their public Greenhouse job boards.",
+    terms="Public API for showing a company's openings; link to the posting.",
     freshness=timedelta(minutes=10),
     fetch=fetch,
 )

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any
 
@@ -24,6 +26,16 @@ CONNECT_SECONDS = 5
 LONGEST_REST = 24 * 60 * 60
 
 
+@asynccontextmanager
+async def in_time(name: str, settings: JobSearchSettings) -> AsyncIterator[None]:
+    """For an answer of several pages: raises `UnavailableError` when it takes more than `job_fetch_seconds` in all."""
+    try:
+        async with asyncio.timeout(settings.job_fetch_seconds):
+            yield
+    except TimeoutError as error:
+        raise _too_slow(name, settings) from error
+
+
 async def get_json(http: httpx.AsyncClient, url: httpx.URL, name: str, settings: JobSearchSettings) -> Any:
     """The JSON at `url`, at most `MOST_BYTES` long and read within `job_fetch_seconds` in all.
 
@@ -39,7 +51,7 @@ async def get_json(http: httpx.AsyncClient, url: httpx.URL, name: str, settings:
     except httpx.ConnectTimeout as error:
         raise UnavailableError(f"{name} can't be reached: no connection in time") from error
     except (TimeoutError, httpx.TimeoutException) as error:
-        raise UnavailableError(f"{name} did not answer within {seconds:g} s") from error
+        raise _too_slow(name, settings) from error
     except (httpx.RemoteProtocolError, httpx.DecodingError) as error:
         raise UnavailableError(f"{name} broke off in the middle of its answer") from error
     except httpx.RequestError as error:
@@ -48,7 +60,7 @@ async def get_json(http: httpx.AsyncClient, url: httpx.URL, name: str, settings:
 
 
 async def _get(http: httpx.AsyncClient, request: httpx.Request, name: str) -> bytes:
-    origin = _origin(request.url)
+    asked = request.url
     for _ in range(MOST_HOPS + 1):
         response = await http.send(request, stream=True, follow_redirects=False)
         try:
@@ -58,13 +70,18 @@ async def _get(http: httpx.AsyncClient, request: httpx.Request, name: str) -> by
         finally:
             await response.aclose()
         request = response.next_request
-        if _origin(request.url) != origin:
-            raise UnusableAnswerError(f"{name} points to another host, {request.url.host}, which is not followed")
+        check_same_origin(request.url, asked, name)
     raise UnusableAnswerError(f"{name} redirects in circles")
 
 
-def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port
+def _too_slow(name: str, settings: JobSearchSettings) -> UnavailableError:
+    return UnavailableError(f"{name} did not answer within {settings.job_fetch_seconds:g} s")
+
+
+def check_same_origin(url: httpx.URL, asked: httpx.URL, name: str) -> None:
+    """Raises `UnusableAnswerError` unless `url`, which an answer points to, is where `asked` is."""
+    if (url.scheme, url.host, url.port) != (asked.scheme, asked.host, asked.port):
+        raise UnusableAnswerError(f"{name} points to another host, {url.host}, which is not followed")
 
 
 def _check(response: httpx.Response, name: str) -> None:
