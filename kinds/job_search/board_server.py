@@ -1,64 +1,42 @@
-"""A Greenhouse job board server on loopback, for the demo and for tests: real HTTP, the real format.
+"""A server on loopback that stands in for every source, for the demo and for tests: real HTTP, the real formats.
 
-`python -m kinds.job_search.board_server --port 8010` serves three invented companies; with `--day 2026-08-01` the
+`python -m kinds.job_search.board_server --port 8010` serves invented companies and feeds; with `--day 2026-08-01` the
 boards recorded in the folder `FOXTROT_DATA`, as they were on that day.
 """
 
 import argparse
-import json
 import os
-import re
 import sys
-import tarfile
 import threading
 from collections import Counter
 from contextlib import suppress
 from datetime import date
-from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import TCPServer
 from typing import Any, Self
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
+from kinds.job_search.board_contents import recorded_boards, sample_boards
 from kinds.job_search.board_faults import Fault, send
+from kinds.job_search.board_formats import FEEDS, FORMATS, Asked, find
 from shared.errors import SettingsError
 
-SAMPLES = Path(__file__).with_name("samples")
-RECORDED = Path("jobs", "greenhouse_history", "boards.tar.xz")
-CONTENT_FIELDS = ("content", "departments", "offices")
-_JOBS = re.compile(r"/v1/boards/([^/]+)/jobs")
-
-Board = dict[str, Any]
-
-
-def sample_boards() -> dict[str, Board]:
-    """The hand-written boards, by name: `{"jobs": [...], "meta": {"total": N}}` each."""
-    return {path.stem: json.loads(path.read_text()) for path in sorted(SAMPLES.glob("*.json"))}
-
-
-def recorded_boards(data: Path, day: date) -> dict[str, Board]:
-    """Every recorded board as its last snapshot of that day or an earlier one has it; `data` is `FOXTROT_DATA`."""
-    newest: dict[str, tuple[str, bytes]] = {}
-    with tarfile.open(data / RECORDED) as archive:
-        for member in archive:
-            board, _, name = member.name.partition("/")
-            content = archive.extractfile(member)
-            if content is not None and newest.get(board, ("", b""))[0] < name[:19] and name[:10] <= day.isoformat():
-                newest[board] = (name[:19], content.read())
-    return {board: json.loads(body) for board, (_, body) in newest.items()}
+__all__ = ["BoardServer", "recorded_boards", "sample_boards"]
 
 
 class BoardServer:
     """Serves `boards` from a thread of its own; `boards`, `faults` and `day` may be changed while it runs.
 
-    `requests` counts what each board was asked, answered or not. Without `data` it has the sample boards; with it, the
-    recorded ones of `day`.
+    `boards`, `faults` and `requests` go by reference: `otterline` for a Greenhouse board, `lever:fernhollow` for one of
+    Lever, its own name for a feed. A board's value is all that its source would list. `requests` counts what each was
+    asked, answered or not, and every page; "" stands for the addresses of no source. Without `data` it has the samples;
+    with it, the recorded boards of `day`.
     """
 
     def __init__(self, *, data: Path | None = None, day: date = date.max, port: int = 0) -> None:
         self.data = data
-        self.boards = sample_boards() if data is None else recorded_boards(data, day)
+        self.boards: dict[str, Any] = sample_boards() if data is None else recorded_boards(data, day)
         self.faults: dict[str, Fault] = {}
         self.requests: Counter[str] = Counter()
         self.stopping = threading.Event()
@@ -69,12 +47,21 @@ class BoardServer:
 
     @property
     def url(self) -> str:
-        """Where it listens, as `GREENHOUSE_URL` wants it."""
+        """Where it listens, as `JOB_SOURCES_URL` wants it."""
         return f"http://127.0.0.1:{self._http.server_address[1]}"
 
     @property
+    def environment(self) -> dict[str, str]:
+        """The variables of a process that searches everything this server has."""
+        return {
+            "JOB_SOURCES_URL": self.url,
+            "JOB_SOURCES": ",".join(known.source for known in FORMATS),
+            "JOB_BOARDS": ",".join(reference for reference in self.boards if reference not in FEEDS),
+        }
+
+    @property
     def day(self) -> date:
-        """The day as of which the recorded boards are shown; setting it takes about a second."""
+        """The day as of which recorded boards with a history are shown; setting it takes about a second."""
         return self._day
 
     @day.setter
@@ -102,10 +89,10 @@ class BoardServer:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def count(self, board: str) -> None:
+    def count(self, reference: str) -> None:
         """One more request for the board."""
         with self._lock:
-            self.requests[board] += 1
+            self.requests[reference] += 1
 
 
 class _Server(ThreadingHTTPServer):
@@ -132,26 +119,21 @@ class _Request(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        """`/v1/boards/{board}/jobs`, with `?content=true` or without; 404 for everything else."""
-        address = urlsplit(self.path)
-        path = _JOBS.fullmatch(address.path)
-        name = path.group(1) if path else ""
-        self.server.of.count(name)
-        board = self.server.of.boards.get(name)
-        if board is None:
-            send(self, b'{"status":404,"error":"Board not found"}', status=HTTPStatus.NOT_FOUND)
-            return
-        content = parse_qs(address.query).get("content") == ["true"]
-        body = json.dumps(board if content else _without_content(board)).encode()
-        self.server.of.faults.get(name, send)(self, body)
+        """The answer of the source whose address it is, or the board's fault; 404 for everything else."""
+        address, of = urlsplit(self.path), self.server.of
+        source, reference = find(address.path)
+        of.count(reference)
+        content = of.boards.get(reference)
+        fault = of.faults.get(reference)
+        asked = Asked(dict(parse_qsl(address.query)), self.headers.get("Accept", ""), of.url + address.path)
+        answer = source.missing if content is None else source.answer(content, asked)
+        if content is not None and fault is not None:
+            fault(self, answer.body)
+        else:
+            send(self, answer.body, status=answer.status, content_type=answer.content_type)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name that is overridden
         """Say nothing: `requests` counts."""
-
-
-def _without_content(board: Board) -> Board:
-    jobs = [{key: value for key, value in job.items() if key not in CONTENT_FIELDS} for job in board["jobs"]]
-    return {**board, "jobs": jobs}
 
 
 def main() -> None:

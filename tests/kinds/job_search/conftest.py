@@ -9,7 +9,7 @@ from kinds.job_search.board_server import BoardServer
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[BoardServer]:
-    """A running server with the sample boards, which is also what the environment names."""
+    """A running server with the samples, which every source is asked at; a test names boards and sources itself."""
     with BoardServer() as running:
-        monkeypatch.setenv("GREENHOUSE_URL", running.url)
+        monkeypatch.setenv("JOB_SOURCES_URL", running.url)
         yield running
