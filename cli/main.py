@@ -25,6 +25,7 @@ app.command()(operate.token)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(operate.run)
 app.command()(operate.runs)
 app.command()(operate.schedules)
+app.command()(operate.sources)
 app.command()(operate.doctor)
 
 

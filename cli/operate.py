@@ -15,6 +15,8 @@ from cli import show
 from cli.local import database_url, jwt_secret
 from cli.parameters import read_parameters
 from kinds.job_search.postings import read_postings
+from kinds.job_search.settings import JobSearchSettings
+from kinds.job_search.source_report import SourceReport, report_sources
 from shared.db import connect, fetch_all
 from shared.errors import InvalidInputError
 from shared.kinds import Kind, Status, load_registry
@@ -66,8 +68,9 @@ def run(
     """Run a kind now. Its parameters are options: `foxtrot run job_search --query engineer --remote true`."""
     settings = Settings.load()
     definition = load_registry(settings.foxtrot_kinds).get(kind)
-    new = NewRun.of(definition, read_parameters(definition, context.args), user_id=user_id_of(user))
-    status = asyncio.run(_run(database_url(settings), definition, new, watch=watch, fresh=fresh))
+    parameters, url = read_parameters(definition, context.args), database_url(settings)
+    new = NewRun.of(definition, parameters, user_id=user_id_of(user))
+    status = asyncio.run(_run(url, definition, new, watch=watch, fresh=fresh))
     if status in {Status.FAILED, Status.CANCELLED}:
         raise typer.Exit(FAILED)
 
@@ -86,6 +89,12 @@ def schedules(
     """List schedules, of the first 20 users or of one: what is due when, and what came of it last."""
     found = asyncio.run(_list_schedules(database_url(Settings.load()), user))
     console.print(show.schedules(found) if found else "no schedules yet")
+
+
+def sources() -> None:
+    """List the sources of job postings: which are on, what was asked of them today, and which rest and why."""
+    found = asyncio.run(_report_sources(database_url(Settings.load())))
+    console.print(show.sources(found, JobSearchSettings.load().job_sources))
 
 
 def doctor(
@@ -121,7 +130,8 @@ async def _run(url: str, kind: Kind[Any, Any], new: NewRun, *, watch: bool, fres
         console.print(show.outcome(ended))
         ids = [UUID(text) for text in (ended.result or {}).get("posting_ids", [])]
         if ids:
-            console.print(show.postings(await read_postings(conn, ids, offset=0, limit=len(ids))))
+            page = await read_postings(conn, ids, offset=0, limit=len(ids))
+            console.print(show.postings(page, new=(ended.result or {}).get("new", 0)))
         return ended.status
 
 
@@ -146,6 +156,11 @@ async def _list_schedules(url: str, user: str | None) -> list[tuple[str, ReadSch
     async with _connection(url) as conn:
         owners = [Owner(user_id_of(user), user)] if user else await fetch_all(conn, OWNERS, {}, Owner)
         return [(owner.name, schedule) for owner in owners for schedule in await list_schedules(conn, owner.id)]
+
+
+async def _report_sources(url: str) -> list[SourceReport]:
+    async with _connection(url) as conn:
+        return await report_sources(conn)
 
 
 async def _examine(url: str, *, mend: bool) -> bool:

@@ -11,12 +11,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from kinds.job_search.postings import PostingPage
+from kinds.job_search.postings import FoundPosting, PostingPage
+from kinds.job_search.source_report import SourceReport
+from kinds.job_search.sources import SOURCES
 from shared.kinds import Kind, Status
 from shared.runs import ReadRun
 from shared.schedules import ReadSchedule
 
-SHORT = {"status", "source", "created", "took", "kind", "last success", "posted"}
+SHORT = {"status", "source", "created", "took", "kind", "last success", "posted", "pay", ""}
 COLOURS = {Status.SUCCESS: "green", Status.FAILED: "red", Status.CANCELLED: "yellow", Status.RUNNING: "cyan"}
 
 
@@ -60,15 +62,36 @@ def outcome(run: ReadRun) -> Group:
     return Group(*lines, *([Text(hint, "dim")] if hint else []))
 
 
-def postings(page: PostingPage) -> Table:
-    """A table of postings."""
-    table = _table("title", "company", "place", "posted")
-    for posting in page.postings:
+def postings(page: PostingPage, *, new: int) -> Group:
+    """A table of postings, the first `new` of them marked, and what is due to their sources."""
+    table = _table("", "title", "company", "place", "pay", "posted")
+    for number, posting in enumerate(page.postings):
         table.add_row(
+            Text("new" if number < new else "", "green"),
             Text(posting.title, style=f"link {posting.url}"),
             Text(posting.company),
             Text("; ".join(posting.places)),
+            Text(_pay(posting)),
             Text(f"{posting.posted_at:%Y-%m-%d}" if posting.posted_at else "?"),
+        )
+        for link in posting.also:
+            table.add_row("", Text(f"  also on {SOURCES[link.source].title}", style=f"dim link {link.url}"))
+    return Group(table, Text(""), *(Text(f"{due.title}: {due.attribution} {due.terms}", "dim") for due in page.credits))
+
+
+def sources(found: Sequence[SourceReport], on: Sequence[str]) -> Table:
+    """A table of sources."""
+    table = _table("source", "", "asked today", "boards", "postings", "what is wrong")
+    for report in found:
+        budget = SOURCES[report.name].calls_a_day
+        rest = f" (rests for {report.rest_seconds:.0f} s)" if report.trouble else ""
+        table.add_row(
+            Text(report.name),
+            Text("on", "green") if report.name in on else Text("off", "dim"),
+            Text(f"{report.calls_today} of {budget}" if budget else str(report.calls_today)),
+            Text(str(report.boards)),
+            Text(f"{report.postings:,}"),
+            Text(f"{report.trouble}{rest}" if report.trouble else ""),
         )
     return table
 
@@ -80,6 +103,15 @@ def progress_bar(console: Console, kind: Kind[Any, Any]) -> Iterator[Callable[[R
     with bar:
         task = bar.add_task(kind.title, total=100)
         yield lambda run: bar.update(task, completed=run.percent or 0, description=_doing(kind, run))
+
+
+def _pay(posting: FoundPosting) -> str:
+    """Such as `90,000-120,000 USD a year`; nothing when nothing is known."""
+    bounds = [f"{bound:,.10g}" for bound in (posting.salary_min, posting.salary_max) if bound is not None]
+    if not bounds:
+        return ""
+    interval = f"a {posting.salary_interval}".replace("a hour", "an hour") if posting.salary_interval else ""
+    return " ".join(word for word in ("-".join(dict.fromkeys(bounds)), posting.salary_currency, interval) if word)
 
 
 def _doing(kind: Kind[Any, Any], run: ReadRun) -> str:

@@ -16,47 +16,62 @@ from rich.console import Console
 
 import migrations
 from cli import demo
-from cli.local import HOME, jwt_secret
+from cli.local import DEMO, HOME, demo_environment, jwt_secret
 from cli.postgres import EmbeddedPostgres
 from kinds.job_search.board_server import BoardServer
+from kinds.job_search.settings import JobSearchSettings
+from shared.db import describe
 from shared.errors import SettingsError
 from shared.kinds import load_registry
 from shared.settings import Settings
 
 SERVICES = ("api", "scheduler", "worker")
-STOP_PATIENCE = 30.0
+STOPPING_ORDER = ("scheduler", "worker", "api")  # no more slots, then no more claims, then no more requests
+STOP_MARGIN = 10.0
+FAILED = 1
+
+Services = dict[str, subprocess.Popen[bytes]]
 
 console = Console(stderr=True, highlight=False)
 
 
 def up(
     live: Annotated[
-        bool, typer.Option("--live", help="Ask the real job boards; no demo users, no sample board.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--live/--demo",
+            help="Ask the real job boards, or show sample boards and three demo users. "
+            "Unless told, the demo is only shown on the Postgres of this folder.",
+        ),
+    ] = None,
 ) -> None:
     """Start everything: Postgres (unless DATABASE_URL is set), API, scheduler and worker. Ctrl-C stops it all."""
     settings = Settings.load()
     load_registry(settings.foxtrot_kinds)
+    secret = jwt_secret(settings)
     _check_port(settings)
     for number in (signal.SIGTERM, signal.SIGINT):  # both: a shell starts background jobs with SIGINT ignored
         signal.signal(number, _interrupt)
     try:
         with ExitStack() as stack:
-            _run_all(stack, settings, live=live)
+            _run_all(stack, settings, secret, live=bool(settings.database_url) if live is None else live)
     except KeyboardInterrupt:
         console.print("stopped")
 
 
-def _run_all(stack: ExitStack, settings: Settings, *, live: bool) -> None:
+def _run_all(stack: ExitStack, settings: Settings, secret: str, *, live: bool) -> None:
     url = _database(stack, settings)
-    migrations.upgrade(url)
-    environment = {**os.environ, "DATABASE_URL": url, "JWT_SECRET": jwt_secret(settings)}
+    applied = migrations.upgrade(url)
+    if applied:
+        console.print(f"applied {', '.join(applied)}")
+    environment = {**os.environ, "DATABASE_URL": url, "JWT_SECRET": secret}
+    DEMO.unlink(missing_ok=True)  # one that was killed leaves it
     if not live:
-        board = stack.enter_context(BoardServer())
-        environment["GREENHOUSE_URL"] = board.url
-        environment.setdefault("JOB_BOARDS", ",".join(board.boards))
+        searched = _sample_boards(stack.enter_context(BoardServer()))
+        stack.enter_context(demo_environment(searched))
+        environment |= searched
         demo.seed(settings, url)
-    services = [stack.enter_context(_service(name, environment)) for name in SERVICES]
+    services = stack.enter_context(_services(settings, environment))
     _await_api(settings, services)
     _say_where_to_look(settings, live=live)
     _watch(services)
@@ -69,24 +84,52 @@ def _database(stack: ExitStack, settings: Settings) -> str:
     return stack.enter_context(EmbeddedPostgres(HOME)).url
 
 
+def _sample_boards(server: BoardServer) -> dict[str, str]:
+    """The board server's environment, less what the user has chosen: what is searched, but not where it is asked."""
+    chosen = {name.upper() for name in JobSearchSettings.load().model_fields_set} - {"JOB_SOURCES_URL"}
+    return {name: value for name, value in server.environment.items() if name not in chosen}
+
+
 @contextmanager
-def _service(name: str, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def _services(settings: Settings, environment: Mapping[str, str]) -> Iterator[Services]:
+    """The services, running; they are stopped at the end, and if that does not go well the exit code is 1."""
+    services: Services = {}
+    try:
+        for name in SERVICES:
+            services[name] = _start(name, environment)
+        yield services
+    finally:
+        _stop(services, max(settings.worker_grace_seconds, settings.request_timeout_seconds) + STOP_MARGIN)
+
+
+def _start(name: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """A child in a session of its own, so that Ctrl-C reaches only us and we stop the children in order."""
     command = [sys.executable, "-m", "cli", name, "--supervised"]
-    child = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603
+    return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603
+
+
+def _stop(services: Services, patience: float) -> None:
+    """Tell all to stop and wait for them together, so that it takes no longer than the slowest, a worker's grace.
+
+    What is left after `patience` seconds, or when the signal comes again, is killed.
+    """
+    for name in STOPPING_ORDER:
+        if name in services:
+            services[name].terminate()
+    deadline = time.monotonic() + patience
     try:
-        yield child
-    finally:
-        child.terminate()
-        try:
-            child.wait(STOP_PATIENCE)
-        except subprocess.TimeoutExpired:
+        for child in services.values():
+            child.wait(max(0.0, deadline - time.monotonic()))
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        for child in services.values():
             child.kill()
-            child.wait()
+    # SIGTERM ends a service that has not yet come to listen to it: that is a clean stop too.
+    if any(child.wait() not in {0, -signal.SIGTERM} for child in services.values()):
+        raise typer.Exit(FAILED)
 
 
 def _check_port(settings: Settings) -> None:
-    with socket.socket() as probe:
+    with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((settings.host, settings.port))
@@ -97,7 +140,7 @@ def _check_port(settings: Settings) -> None:
             ) from error
 
 
-def _await_api(settings: Settings, services: list[subprocess.Popen[bytes]]) -> None:
+def _await_api(settings: Settings, services: Services) -> None:
     while True:
         _check_alive(services)
         try:
@@ -108,18 +151,19 @@ def _await_api(settings: Settings, services: list[subprocess.Popen[bytes]]) -> N
             return
 
 
-def _watch(services: list[subprocess.Popen[bytes]]) -> None:
+def _watch(services: Services) -> None:
     while True:
         _check_alive(services)
         time.sleep(0.5)
 
 
-def _check_alive(services: list[subprocess.Popen[bytes]]) -> None:
-    for name, child in zip(SERVICES, services, strict=True):
+def _check_alive(services: Services) -> None:
+    """End with exit code 1 when a service has ended, whatever its own: a host then starts everything again."""
+    for name, child in services.items():
         code = child.poll()
         if code is not None:
             console.print(f"[red]{name} ended with exit code {code}: stopping the rest")
-            raise typer.Exit(1)
+            raise typer.Exit(FAILED)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
@@ -131,4 +175,5 @@ def _say_where_to_look(settings: Settings, *, live: bool) -> None:
     console.print(f"\n[bold]Foxtrot is up.[/bold]  API and its documentation: {where}/docs")
     if not live:
         console.print(demo.introduction())
-    console.print("Ctrl-C stops everything; the data stays in .foxtrot/\n")
+    data = describe(settings.database_url.get_secret_value()) if settings.database_url else ".foxtrot/"
+    console.print(f"Ctrl-C stops everything; the data stays in {data}\n", markup=False)

@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -110,8 +110,16 @@ def server_directory(url: str) -> Path:
 
 def kill_all(processes: Sequence[psutil.Process]) -> None:
     for process in processes:
-        process.kill()
-    until(lambda: not any(process.is_running() and process.status() != "zombie" for process in processes))
+        with suppress(psutil.NoSuchProcess):  # it may have ended with the one before it
+            process.kill()
+    until(lambda: not any(_runs(process) for process in processes))
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextmanager

@@ -16,11 +16,27 @@ import psycopg
 import pytest
 
 from cli.postgres import EmbeddedPostgres, running_url
+from shared.db import describe
+from tests.render import free_port
 from tests.support import wait_until
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 FOXTROT = [sys.executable, "-m", "cli"]
 ROOT = str(Path(__file__).parents[2])
+
+STUCK = """
+import asyncio
+from pydantic import BaseModel
+from shared.kinds import Kind, Run
+
+class Nothing(BaseModel): ...
+
+async def stay(run: Run, parameters: Nothing) -> Nothing:
+    await asyncio.Event().wait()
+    return Nothing()
+
+STUCK = Kind("stuck", Nothing, Nothing, "stuck:stay", title="Stuck", headline=str)
+"""
 
 
 def _block(language: str, containing: str) -> str:
@@ -43,18 +59,12 @@ def _environment(home: Path, port: int) -> dict[str, str]:
     return kept | modules | {"PORT": str(port), "COLUMNS": "200"}
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @contextmanager
-def _up(home: Path, port: int) -> Iterator[subprocess.Popen[str]]:
+def _up(home: Path, port: int, *options: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
     """`foxtrot up` until the block ends; whatever is left of it is ended too."""
+    environment = _environment(home, port) | variables
     with (home / "up.log").open("w") as log:
-        up = subprocess.Popen([*FOXTROT, "up"], cwd=home, env=_environment(home, port), stderr=log, text=True)
+        up = subprocess.Popen([*FOXTROT, "up", *options], cwd=home, env=environment, stderr=log, text=True)
     family = psutil.Process(up.pid)
     try:
         wait_until(lambda: "Foxtrot is up" in (home / "up.log").read_text() or up.poll() is not None, within=60)
@@ -75,10 +85,9 @@ def _kill(processes: list[psutil.Process]) -> None:
     psutil.wait_procs(processes, timeout=10)
 
 
-def _foxtrot(home: Path, port: int, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*FOXTROT, *arguments], cwd=home, env=_environment(home, port), capture_output=True, text=True, timeout=60
-    )
+def _foxtrot(home: Path, port: int, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = _environment(home, port) | variables
+    return subprocess.run([*FOXTROT, *arguments], cwd=home, env=environment, capture_output=True, text=True, timeout=60)
 
 
 def _query(home: Path, statement: str) -> list[tuple[object, ...]]:
@@ -100,7 +109,7 @@ def _shell(home: Path, port: int, script: str) -> str:
 
 
 def test_the_readme_from_its_first_command_to_its_last(home: Path) -> None:
-    port = _free_port()
+    port = free_port()
     with _up(home, port) as up:
         shown = _shell(home, port, _block("sh", "foxtrot schedules"))
         assert "ada@example.org" in shown
@@ -119,7 +128,7 @@ def test_the_readme_from_its_first_command_to_its_last(home: Path) -> None:
 
 
 def test_kill_9_of_everything_and_a_second_start_with_the_data(home: Path) -> None:
-    port = _free_port()
+    port = free_port()
     with _up(home, port) as up:
         assert "jobs" in _foxtrot(home, port, "run", "job_search", "--query", "engineer", "--watch").stdout
         family = [psutil.Process(up.pid), *psutil.Process(up.pid).children(recursive=True)]
@@ -129,7 +138,7 @@ def test_kill_9_of_everything_and_a_second_start_with_the_data(home: Path) -> No
 
 
 def test_services_stop_when_their_parent_is_killed(home: Path) -> None:
-    with _up(home, _free_port()) as up:
+    with _up(home, free_port()) as up:
         services = [child for child in psutil.Process(up.pid).children() if "--supervised" in child.cmdline()]
         assert len(services) == 3
         up.kill()
@@ -141,12 +150,54 @@ def test_services_stop_when_their_parent_is_killed(home: Path) -> None:
         pass
 
 
-def test_a_port_in_use_is_one_clear_line(home: Path) -> None:
+def test_a_database_of_ones_own_is_no_place_for_a_demo_unless_that_is_asked_for(home: Path, database_url: str) -> None:
+    port, people = free_port(), "select email from foxtrot.users order by email"
+    with _up(home, port, DATABASE_URL=database_url), psycopg.connect(database_url) as conn:
+        assert conn.execute(people).fetchall() == []
+        assert running_url(home / ".foxtrot") is None
+        assert f"the data stays in {describe(database_url)}" in (home / "up.log").read_text()
+    # What is searched may be chosen, but it is always the demo's own boards that are asked.
+    chosen = {
+        "DATABASE_URL": database_url,
+        "JOB_BOARDS": "otterline",
+        "JOB_SOURCES": "greenhouse",
+        "JOB_SOURCES_URL": "http://127.0.0.1:1",
+    }
+    with _up(home, port, "--demo", **chosen), psycopg.connect(database_url, autocommit=True) as conn:
+        assert [email.split("@")[0] for (email,) in conn.execute(people)] == ["ada", "grace", "kenji"]
+        asked = _foxtrot(home, port, "run", "job_search", "--query", "engineer", "--watch", **chosen)
+        assert re.search(r"success\s+\d+ jobs", asked.stdout)
+        result = conn.execute("select result from foxtrot.runs where source = 'manual'").fetchone()
+        assert result is not None
+        assert [board["board"] for board in result[0]["boards"]] == ["otterline"]
+
+
+def test_what_does_not_stop_in_time_is_killed_by_a_second_signal(home: Path) -> None:
+    (home / "stuck.py").write_text(STUCK)
+    port, kinds = free_port(), {"FOXTROT_KINDS": "stuck"}
+    with _up(home, port, "--live", **kinds) as up:
+        family = psutil.Process(up.pid).children(recursive=True)
+        _foxtrot(home, port, "run", "stuck", **kinds)
+        wait_until(lambda: _query(home, "select from foxtrot.queue where worker_id is not null"))
+        up.send_signal(signal.SIGTERM)
+        wait_until(lambda: "worker_stopping" in (home / "up.log").read_text())
+        assert up.poll() is None
+        up.send_signal(signal.SIGTERM)
+        assert up.wait(10) == 1
+        assert not any(process.is_running() for process in family)
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("up", "foxtrot: PORT: 127.0.0.1:{port} can't be used: Address already in use."),
+        ("api", "foxtrot: HOST 127.0.0.1, PORT {port}: can't listen there: Address already in use"),
+    ],
+)
+def test_a_port_in_use_is_one_clear_line(home: Path, database_url: str, command: str, line: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        refused = _foxtrot(home, port, "up")
+        refused = _foxtrot(home, port, command, DATABASE_URL=database_url)
     assert refused.returncode == 2
-    assert refused.stderr == (
-        f"foxtrot: PORT: 127.0.0.1:{port} can't be used: Address already in use."
-        f" Choose another, such as PORT={port + 1}.\n"
-    )
+    assert refused.stderr.startswith(line.format(port=port))
+    assert refused.stderr.count("\n") == 1
