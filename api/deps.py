@@ -10,6 +10,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from api.auth import Caller, Visits
+from kinds.job_search.postings import Index
 from shared.db import in_transaction
 from shared.kinds import Registry
 from shared.settings import Settings
@@ -30,6 +31,7 @@ class Services:
     pool: AsyncConnectionPool
     waker: Waker
     visits: Visits = field(default_factory=Visits)
+    index: Index = field(default_factory=Index)
     migrated: bool = False  # seen once; a database is not migrated back
 
 

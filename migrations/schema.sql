@@ -44,6 +44,10 @@ exception when duplicate_table or duplicate_object or unique_violation then
     return null;  -- another process made it in the same moment
 end $$;
 
+CREATE FUNCTION foxtrot.phrase_query(words text) RETURNS tsquery
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN phraseto_tsquery('english'::regconfig, translate(words, '/.'::text, '  '::text));
+
 CREATE FUNCTION foxtrot.refuse_change() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -74,6 +78,16 @@ CREATE TABLE foxtrot.audit_log (
     action text NOT NULL,
     user_id uuid,
     detail jsonb DEFAULT '{}'::jsonb NOT NULL
+);
+
+CREATE TABLE foxtrot.fetch_sources (
+    source text NOT NULL,
+    day date,
+    calls integer DEFAULT 0 NOT NULL,
+    next_call_at timestamp with time zone,
+    rests_until timestamp with time zone,
+    error text,
+    CONSTRAINT fetch_sources_check CHECK (((rests_until IS NULL) = (error IS NULL)))
 );
 
 CREATE TABLE foxtrot.fetch_units (
@@ -113,7 +127,15 @@ CREATE TABLE foxtrot.postings (
     closed_at timestamp with time zone,
     opened_generation bigint NOT NULL,
     heading tsvector GENERATED ALWAYS AS ((((setweight(foxtrot.lexemes(title), 'A'::"char") || setweight(foxtrot.lexemes(company), 'B'::"char")) || setweight(foxtrot.lexemes(foxtrot.words(departments)), 'B'::"char")) || setweight(foxtrot.lexemes(foxtrot.words(places)), 'B'::"char"))) STORED NOT NULL,
-    search tsvector GENERATED ALWAYS AS (((((setweight(foxtrot.lexemes(title), 'A'::"char") || setweight(foxtrot.lexemes(company), 'B'::"char")) || setweight(foxtrot.lexemes(foxtrot.words(departments)), 'B'::"char")) || setweight(foxtrot.lexemes(foxtrot.words(places)), 'B'::"char")) || setweight(foxtrot.lexemes(text), 'C'::"char"))) STORED NOT NULL
+    salary_min double precision,
+    salary_max double precision,
+    salary_currency text,
+    salary_interval text,
+    tags text[] DEFAULT '{}'::text[] NOT NULL,
+    language text,
+    twin_key bigint,
+    search tsvector GENERATED ALWAYS AS ((((((setweight(foxtrot.lexemes(title), 'A'::"char") || setweight(foxtrot.lexemes(company), 'B'::"char")) || setweight(foxtrot.lexemes(foxtrot.words(departments)), 'B'::"char")) || setweight(foxtrot.lexemes(foxtrot.words(places)), 'B'::"char")) || setweight(foxtrot.lexemes(foxtrot.words(tags)), 'C'::"char")) || setweight(foxtrot.lexemes(text), 'C'::"char"))) STORED NOT NULL,
+    CONSTRAINT postings_salary_interval_check CHECK ((salary_interval = ANY (ARRAY['hour'::text, 'day'::text, 'week'::text, 'month'::text, 'year'::text])))
 );
 
 CREATE TABLE foxtrot.queue (
@@ -326,6 +348,9 @@ ALTER TABLE ONLY foxtrot.alembic_version
 ALTER TABLE ONLY foxtrot.audit_log
     ADD CONSTRAINT audit_log_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY foxtrot.fetch_sources
+    ADD CONSTRAINT fetch_sources_pkey PRIMARY KEY (source);
+
 ALTER TABLE ONLY foxtrot.fetch_units
     ADD CONSTRAINT fetch_units_pkey PRIMARY KEY (source, board);
 
@@ -368,9 +393,13 @@ ALTER TABLE ONLY foxtrot.users
 ALTER TABLE ONLY foxtrot.workers
     ADD CONSTRAINT workers_pkey PRIMARY KEY (id);
 
+CREATE INDEX postings_heading ON foxtrot.postings USING gin (heading) WHERE (closed_at IS NULL);
+
 CREATE INDEX postings_open ON foxtrot.postings USING btree (source, board) WHERE (closed_at IS NULL);
 
 CREATE INDEX postings_search ON foxtrot.postings USING gin (search) WHERE (closed_at IS NULL);
+
+CREATE INDEX postings_twins ON foxtrot.postings USING btree (twin_key) WHERE (closed_at IS NULL);
 
 CREATE INDEX queue_claim ON foxtrot.queue USING btree (lane, kind, available_at, run_id) WHERE (worker_id IS NULL);
 
@@ -442,6 +471,9 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE foxtrot.alembic_version TO foxtrot_se
 
 GRANT SELECT,INSERT ON TABLE foxtrot.audit_log TO foxtrot_service;
 GRANT INSERT ON TABLE foxtrot.audit_log TO foxtrot_api;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE foxtrot.fetch_sources TO foxtrot_service;
+GRANT SELECT ON TABLE foxtrot.fetch_sources TO foxtrot_api;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE foxtrot.fetch_units TO foxtrot_service;
 GRANT SELECT ON TABLE foxtrot.fetch_units TO foxtrot_api;

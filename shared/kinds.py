@@ -93,7 +93,9 @@ class Kind(Generic[P, R]):
     `handler` is an import string, `package.module:function`, so that a process which only lists or enqueues the kind
     never imports the work. The function takes `(run, parameters)` and returns the result model or a `Snooze`.
     `headline` turns a result into one line for lists and toasts; `subject` takes what a run is about from its
-    parameters; `reuse_for` lets Run now answer with a finished success of that age.
+    parameters; `reuse_for` lets Run now answer with a finished success of that age. `check` raises `InvalidInputError`
+    for parameters that are well formed but that this installation can't serve: it is asked before a run or a schedule
+    is accepted, and never of those that were.
     """
 
     name: str
@@ -106,6 +108,7 @@ class Kind(Generic[P, R]):
     steps: Sequence[Step] = ()
     hints: Mapping[str, str] = field(default_factory=dict)
     subject: Callable[[P], str | None] = lambda _: None
+    check: Callable[[P], None] = lambda _: None
     usual_duration: timedelta = timedelta(seconds=30)
     timeout: timedelta = timedelta(minutes=10)
     reuse_for: timedelta = timedelta(0)
@@ -119,7 +122,7 @@ class Kind(Generic[P, R]):
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             path = ".".join(["parameters", *(str(part) for part in first["loc"])])
-            raise InvalidInputError(f"{path}: {first['msg']}", field=path) from error
+            raise InvalidInputError(f"{path}: {first['msg'].removeprefix('Value error, ')}", field=path) from error
 
     def load_handler(self) -> "Handler":
         """Import the handler; raises `SettingsError` when the import string leads nowhere."""

@@ -3,7 +3,7 @@
 A table class takes what the driver gives and validates nothing; a column that was not selected reads as None.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -30,6 +30,7 @@ Slot = Annotated[datetime, Field(primary_key=True, sa_type=DateTime(timezone=Tru
 Key = Annotated[str, Field(primary_key=True, sa_type=Text)]
 Small = Annotated[int, Field(sa_type=SmallInteger)]
 Big = Annotated[int, Field(sa_type=BigInteger)]
+OptionalBig = Annotated[int | None, Field(sa_type=BigInteger)]
 OptionalSmall = Annotated[int | None, Field(sa_type=SmallInteger)]
 String = Annotated[str, Field(sa_type=Text)]
 OptionalString = Annotated[str | None, Field(sa_type=Text)]
@@ -279,6 +280,19 @@ class FetchUnit(Table, table=True):
     lease_expires_at: OptionalInstant
 
 
+class FetchSource(Table, table=True):
+    """A source of postings, all of its boards together: how often it was asked today, and until when it rests."""
+
+    __tablename__ = "fetch_sources"
+
+    source: Key
+    day: date | None
+    calls: int
+    next_call_at: OptionalInstant
+    rests_until: OptionalInstant
+    error: OptionalString
+
+
 class PostingRow(Table, table=True):
     """One job that a board lists or has listed, shared by all users; `heading` and `search` are its indexed words."""
 
@@ -286,6 +300,8 @@ class PostingRow(Table, table=True):
     __table_args__ = (
         UniqueConstraint("source", "board", "external_id"),
         Index("postings_search", "search", postgresql_using="gin", postgresql_where=text("closed_at is null")),
+        Index("postings_heading", "heading", postgresql_using="gin", postgresql_where=text("closed_at is null")),
+        Index("postings_twins", "twin_key", postgresql_where=text("closed_at is null")),
         Index("postings_open", "source", "board", postgresql_where=text("closed_at is null")),
     )
 
@@ -308,6 +324,13 @@ class PostingRow(Table, table=True):
     closed_at: OptionalInstant
     opened_generation: Big
     heading: Words
+    salary_min: float | None
+    salary_max: float | None
+    salary_currency: OptionalString
+    salary_interval: OptionalString
+    tags: Strings
+    language: OptionalString
+    twin_key: OptionalBig
     search: Words
 
 

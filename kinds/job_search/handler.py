@@ -2,15 +2,20 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from math import ceil
 
 from psycopg import AsyncConnection
 
 from kinds.job_search.fetching import Standing, freshen, read_units
-from kinds.job_search.kind import JobSearch, JobSearchResult, SourceOutcome
-from kinds.job_search.postings import Match, Unit, check_searchable, match, units_of
+from kinds.job_search.index import Match
+from kinds.job_search.kind import BoardOutcome, JobSearch, JobSearchResult
+from kinds.job_search.postings import credits_of
 from kinds.job_search.settings import JobSearchSettings
+from kinds.job_search.sharing import Desk, desk_of
 from kinds.job_search.sources import SOURCES
+from kinds.job_search.sources.base import NEWEST
+from kinds.job_search.units import Unit, units_of
 from shared.db import load_sql
 from shared.errors import HandlerError
 from shared.kinds import Run
@@ -21,6 +26,8 @@ ASKED_AT_ONCE = 8
 ASKED_PERCENT = 90
 NAMED_FAILURES = 3
 
+JobSearchSettings.load()  # a wrong setting stops the worker when it starts, not its first run
+
 
 async def search(run: Run, parameters: JobSearch) -> JobSearchResult:
     """One attempt. A board that can't be read is named in the result, and its stored copy is used if there is one.
@@ -28,31 +35,54 @@ async def search(run: Run, parameters: JobSearch) -> JobSearchResult:
     Raises `HandlerError` when no board could be read and nothing of any is stored, and `InvalidInputError` for a query
     without a word to search for.
     """
-    settings = JobSearchSettings.load()
-    units = units_of(parameters)
-    if not units:
-        raise HandlerError(
-            "no companies were named and this installation has no job boards of its own",
-            hint="Name companies in the search, or set JOB_BOARDS.",
-        )
+    settings, desk = JobSearchSettings.load(), desk_of(run)
+    asked = units_of(parameters, settings)
+    units = [unit for unit in asked if unit.source in settings.job_sources]
+    off = [unit for unit in asked if unit.source not in settings.job_sources]
+    _check_boards(parameters, units, off)
     async with run.db() as conn:
-        await check_searchable(conn, parameters.query)
-        standings = await read_units(conn, units, settings)
-    standings = await _freshen_all(run, standings, settings)
+        await desk.index.check_searchable(conn, parameters.query)
+    standings = await desk.once(("stand", *units), partial(_read_all, run, units, settings))
+    standings = await _freshen_all(run, desk, standings, settings)
     _check_any(standings)
     run.progress(percent=ASKED_PERCENT, step="match", detail="Matching postings")
     async with run.db() as conn:
-        seen = await _last_seen(conn, run)
-        matched = await match(conn, parameters, units, seen=seen, limit=parameters.limit)
+        seen = await _last_seen(conn, run, units)
+        matched = await desk.index.match(conn, parameters, units, seen=seen, limit=parameters.limit)
     return JobSearchResult(
         found=matched.found,
         new=matched.new,
         posting_ids=matched.ids,
-        sources=[_outcome(standing, matched) for standing in standings],
+        boards=[*_outcomes(standings, matched), *(_switched_off(unit) for unit in off)],
+        credits=credits_of(unit.source for unit in units),
     )
 
 
-async def _freshen_all(run: Run, standings: Sequence[Standing], settings: JobSearchSettings) -> list[Standing]:
+def _check_boards(parameters: JobSearch, units: Sequence[Unit], off: Sequence[Unit]) -> None:
+    """Raise unless there is a board that may be asked."""
+    if units:
+        return
+    if off:
+        raise HandlerError(_switched_off(off[0]).why or "", hint="JOB_SOURCES names the sources that are on.")
+    if parameters.sources:
+        raise HandlerError(
+            f"no board of this search is on {' or '.join(parameters.sources)}",
+            hint="Name other sources, or boards of theirs.",
+        )
+    raise HandlerError(
+        "no companies were named and this installation has no job boards of its own",
+        hint="Name companies in the search, or set JOB_BOARDS.",
+    )
+
+
+async def _read_all(run: Run, units: Sequence[Unit], settings: JobSearchSettings) -> list[Standing]:
+    async with run.db() as conn:
+        return await read_units(conn, units, settings)
+
+
+async def _freshen_all(
+    run: Run, desk: Desk, standings: Sequence[Standing], settings: JobSearchSettings
+) -> list[Standing]:
     """The same units, in the same order, after each that may be asked was."""
     stale = [standing.unit for standing in standings if standing.state in {"due", "taken"}]
     room = asyncio.Semaphore(ASKED_AT_ONCE)
@@ -60,9 +90,10 @@ async def _freshen_all(run: Run, standings: Sequence[Standing], settings: JobSea
 
     async def freshen_one(number: int, unit: Unit) -> None:
         async with room:
-            detail = f"Asking {unit.board}, {number} of {len(stale)}"
+            asking = SOURCES[unit.source].title if unit.board == NEWEST else unit.board
+            detail = f"Asking {asking}, {number} of {len(stale)}"
             run.progress(step="ask", detail=detail, done=len(fresh), total=len(stale))
-            fresh[unit] = await freshen(run, unit, settings)
+            fresh[unit] = await desk.once(unit, partial(freshen, run, unit, settings))
             percent = ASKED_PERCENT * len(fresh) // len(stale)
             run.progress(percent=percent, done=len(fresh), total=len(stale))
 
@@ -79,11 +110,11 @@ def _check_any(standings: Sequence[Standing]) -> None:
     """Raise unless something is stored of one of the boards."""
     if any(standing.fetched_at for standing in standings):
         return
-    reasons = [_why(standing) or "" for standing in standings]
+    reasons = [standing.why or "" for standing in standings]
     named = "; ".join(reasons[:NAMED_FAILURES])
     more = f"; and {len(reasons) - NAMED_FAILURES} more" if len(reasons) > NAMED_FAILURES else ""
     message = named if len(reasons) == 1 else f"none of the {len(reasons)} job boards could be read: {named}{more}"
-    waits = [standing.rest_seconds for standing in standings if standing.error_can_pass]
+    waits = [standing.rest_seconds for standing in standings if standing.error_can_pass and standing.state != "spent"]
     raise HandlerError(
         message,
         hint="It often passes by itself." if waits else "Check the names of the companies.",
@@ -92,29 +123,30 @@ def _check_any(standings: Sequence[Standing]) -> None:
     )
 
 
-async def _last_seen(conn: AsyncConnection, run: Run) -> list[dict[str, Any]]:
-    """The sources of the result of the user's last success with these parameters, if there is one."""
-    cursor = await conn.execute(LAST_SUCCESS, {"user_id": run.user_id, "fingerprint": run.fingerprint})
+async def _last_seen(conn: AsyncConnection, run: Run, units: Sequence[Unit]) -> list[int]:
+    """The generation of each unit in the result of the user's last success with these parameters; 0 without one."""
+    asked = {"sources": [unit.source for unit in units], "boards": [unit.board for unit in units]}
+    cursor = await conn.execute(LAST_SUCCESS, {"user_id": run.user_id, "fingerprint": run.fingerprint} | asked)
     row = await cursor.fetchone()
-    return list(row[0] or []) if row else []
+    return list(row[0]) if row else []
 
 
-def _why(standing: Standing) -> str | None:
-    """What kept the board from being fresh, if anything did."""
-    if standing.asked or standing.state == "fresh":
-        return None
-    return standing.error or f"{standing.board} is still being asked by another run"
+def _outcomes(standings: Sequence[Standing], matched: Match) -> list[BoardOutcome]:
+    """What the user is told about each board."""
+    return [
+        BoardOutcome(
+            source=standing.source,
+            board=standing.board,
+            outcome="fetched" if standing.asked else "stored" if standing.fetched_at else "failed",
+            fetched_at=standing.fetched_at,
+            why=standing.why,
+            resting_seconds=ceil(standing.rest_seconds) if standing.why and standing.rest_seconds else None,
+            generation=generation,
+        )
+        for standing, generation in zip(standings, matched.generations, strict=True)
+    ]
 
 
-def _outcome(standing: Standing, matched: Match) -> SourceOutcome:
-    """What the user is told about one board."""
-    stored = "stored" if standing.fetched_at else "failed"
-    return SourceOutcome(
-        source=standing.source,
-        board=standing.board,
-        outcome="fetched" if standing.asked else stored,
-        fetched_at=standing.fetched_at,
-        why=_why(standing),
-        generation=matched.generation(standing.unit),
-        attribution=SOURCES[standing.source].attribution,
-    )
+def _switched_off(unit: Unit) -> BoardOutcome:
+    why = f"{SOURCES[unit.source].title} is switched off in this installation"
+    return BoardOutcome(source=unit.source, board=unit.board, outcome="failed", why=why)

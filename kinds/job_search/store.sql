@@ -1,4 +1,5 @@
--- Store one answer of a board under the lease: write what is new or changed, close what a complete answer lacks.
+-- Store one answer of a board under the lease: write what is new or changed, close what it lacks, forget what is old.
+-- Only a complete answer closes what it lacks; what no answer has listed for long is dropped.
 with unit as materialized (
     update foxtrot.fetch_units
     set generation = generation + 1,
@@ -15,7 +16,8 @@ with unit as materialized (
     select *
     from jsonb_to_recordset(%(postings)s) as posting (
         external_id text, url text, title text, company text, departments text[], places text[], places_key text,
-        remote boolean, text text, posted_at timestamptz, content_hash text
+        remote boolean, text text, posted_at timestamptz, salary_min float8, salary_max float8, salary_currency text,
+        salary_interval text, tags text[], language text, twin_key bigint, content_hash text
     )
 ), changed as (
     select unit.source, unit.board, unit.generation, listed.*
@@ -34,11 +36,13 @@ with unit as materialized (
 ), written as (
     insert into foxtrot.postings as known (
         id, source, board, external_id, url, title, company, departments, places, places_key, remote, text, posted_at,
-        content_hash, first_seen_at, last_seen_at, opened_generation
+        salary_min, salary_max, salary_currency, salary_interval, tags, language, twin_key, content_hash,
+        first_seen_at, last_seen_at, opened_generation
     )
     select
         foxtrot.uuid7(now()), source, board, external_id, url, title, company, departments, places, places_key, remote,
-        text, posted_at, content_hash, now(), now(), generation
+        text, posted_at, salary_min, salary_max, salary_currency, salary_interval, tags, language, twin_key,
+        content_hash, now(), now(), generation
     from changed
     order by external_id
     on conflict (source, board, external_id) do update
@@ -51,6 +55,13 @@ with unit as materialized (
         remote = excluded.remote,
         text = excluded.text,
         posted_at = excluded.posted_at,
+        salary_min = excluded.salary_min,
+        salary_max = excluded.salary_max,
+        salary_currency = excluded.salary_currency,
+        salary_interval = excluded.salary_interval,
+        tags = excluded.tags,
+        language = excluded.language,
+        twin_key = excluded.twin_key,
         content_hash = excluded.content_hash,
         last_seen_at = excluded.last_seen_at,
         closed_at = null,
@@ -67,8 +78,16 @@ with unit as materialized (
         and missing.source = unit.source
         and missing.board = unit.board
         and missing.closed_at is null
+        and missing.last_seen_at > now() - %(kept)s
         and not exists (select from listed where listed.external_id = missing.external_id)
     returning missing.id
+), forgotten as (
+    delete from foxtrot.postings gone
+    using unit
+    where gone.source = unit.source
+        and gone.board = unit.board
+        and gone.last_seen_at <= now() - %(kept)s
+        and not exists (select from listed where listed.external_id = gone.external_id)
 )
 select
     unit.generation,

@@ -49,7 +49,11 @@ class NewRun:
         retry_of: UUID | None = None,
         available_at: datetime | None = None,
     ) -> Self:
-        """A manual run of `kind`; `available_at` (aware) asks for one run at that time."""
+        """A manual run of `kind`; `available_at` (aware) asks for one run at that time.
+
+        Raises `InvalidInputError` when the kind can't serve these parameters.
+        """
+        kind.check(parameters)
         return cls(
             kind=kind.name,
             user_id=user_id,

@@ -98,6 +98,7 @@ async def put_schedule(
     """
     kind = registry.get(wish.kind)
     parameters = kind.parse(wish.parameters)
+    kind.check(parameters)
     _check(wish)
     owner = await fetch_one(conn, OWNER, {"id": user_id}, _Owner)
     if owner is None:

@@ -1,40 +1,57 @@
-"""Two recorded days, 50 users in 12 zones: everything the system says is checked against the boards' raw answers."""
+"""Three recorded days, 200 users in 12 zones, real processes: everything the system says is checked against raw JSON.
+
+The database's clock is walked from slot to slot. Three workers and two schedulers run all along as they are deployed,
+and one worker is killed with runs in its hands.
+"""
 
 import asyncio
-import re
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
+from threading import Event
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
-import snowballstemmer
-from psycopg_pool import AsyncConnectionPool
 
-from kinds.job_search.board_server import BoardServer, recorded_boards
-from scheduler.service import pass_once
+from kinds.job_search import board_faults as faults
+from kinds.job_search.board_contents import recorded_boards
+from kinds.job_search.board_server import BoardServer
+from kinds.job_search.sources import SOURCES
 from shared.cron import next_slots
-from shared.db import open_pool
 from shared.kinds import Registry, load_registry
 from shared.queue import NewRun, disagreements, enqueue
 from shared.schedules import Wish, put_schedule
-from shared.settings import Settings
 from shared.tokens import user_id_of
 from shared.users import upsert_user
 from tests.clock import Clock
-from tests.support import connect
-from worker.worker import open_worker
+from tests.flows.raw_boards import Raw, Unit, matches, read_raw
+from tests.support import connect, wait_until
 
-DAYS = (date(2026, 3, 24), date(2026, 4, 24))
+ROOT = Path(__file__).parents[2]
+DAYS = (date(2026, 3, 24), date(2026, 4, 24), date(2026, 5, 26))
 BEGIN = datetime(2026, 3, 24, tzinfo=UTC)
-FRESH = timedelta(minutes=10)
+END = BEGIN + timedelta(days=len(DAYS), seconds=-1)
+USERS = 200
+FEEDS = ("remotive", "arbeitnow", "remoteok")
+BOARDS = (
+    "airbnb", "elastic", "gitlab", "reddit", "riotgames", "stripe", "lever:spotify", "ashby:ramp", "ashby:truelogic",
+)  # fmt: skip
+KILLED_AT = 20  # the slot at which a worker dies
 
 ZONES = (
-    "Europe/London", "America/New_York", "America/Los_Angeles", "America/Sao_Paulo", "Asia/Tokyo", "Asia/Kolkata",
-    "Asia/Kathmandu", "Australia/Adelaide", "Pacific/Auckland", "Africa/Lagos", "Europe/Berlin", "Asia/Singapore",
+    "Europe/London", "Europe/Lisbon", "America/New_York", "America/Toronto", "Asia/Tokyo", "Asia/Seoul",
+    "Asia/Kolkata", "Europe/Berlin", "Europe/Madrid", "Asia/Singapore", "America/Sao_Paulo", "Australia/Adelaide",
 )  # fmt: skip
 QUERIES = (
     "engineer", "manager", "analyst", "designer", "security", "sales", "data", "product", "counsel", "marketing",
@@ -49,158 +66,192 @@ NARROWED: dict[int, dict[str, Any]] = {
     3: {"location": "london"},
     7: {"location": "new york"},
     11: {"companies": ["stripe"]},
-    13: {"companies": ["gitlab", "elastic"]},
+    13: {"companies": ["ashby:ramp", "lever:spotify", "gitlab"]},
     17: {"posted_within": 30},
     19: {"location": "dublin", "companies": ["stripe", "reddit"]},
+    23: {"sources": ["arbeitnow", "lever", "remotive"]},
+    29: {"sources": ["greenhouse"]},
 }
-MANUAL_USERS = (1, 11, 20, 33, 47)
-stem = lru_cache(snowballstemmer.stemmer("english").stemWord)
-
-
-def _words(text: str) -> list[str]:
-    return [stem(word) for word in re.findall(r"[a-z0-9]+", text.lower())]
-
-
-def _matches(query: str, words: list[str]) -> bool:
-    """The query by hand: OR of ANDs, quotes for words in a row, minus for words that must not occur."""
-    return any(_all_match(part, words) for part in query.split(" OR "))
-
-
-def _all_match(part: str, words: list[str]) -> bool:
-    for minus, phrase, word in re.findall(r'(-?)(?:"([^"]+)"|(\S+))', part):
-        wanted = _words(phrase or word)
-        found = any(words[at : at + len(wanted)] == wanted for at in range(len(words)))
-        if found == bool(minus):
-            return False
-    return True
-
-
-def _brute_force(parameters: dict[str, Any], boards: dict[str, Any], now: datetime) -> set[tuple[str, str]]:
-    return {
-        (board, str(job["id"]))
-        for board, body in boards.items()
-        if board in parameters.get("companies", boards)
-        for job in body["jobs"]
-        if _wanted(parameters, job, now)
-    }
-
-
-def _wanted(parameters: dict[str, Any], job: dict[str, Any], now: datetime) -> bool:
-    place = job["location"]["name"]
-    fields = (job["title"], job["company_name"], place)
-    if "location" in parameters and parameters["location"] not in place.lower():
-        return False
-    posted = datetime.fromisoformat(job["first_published"])
-    if "posted_within" in parameters and posted <= now - timedelta(days=parameters["posted_within"]):
-        return False
-    return _matches(parameters["query"], [word for text in fields for word in [*_words(text), "·"]])
+PRESSES = {2: 1, 6: 11, 9: 20, 14: 113, 25: 147}  # at which slot who also presses Run now
+ASKS_STRIPE = """
+select worker.pid from foxtrot.queue join foxtrot.workers worker on worker.id = worker_id
+where detail like '%%stripe%%'
+"""
+SETTINGS = {
+    "SCHEDULER_INTERVAL_SECONDS": "0.1",
+    "WORKER_POLL_INTERVAL_SECONDS": "0.1",
+    "WORKER_SLOTS": "20",
+    "WORKER_GRACE_SECONDS": "5",
+    "LOG_LEVEL": "ERROR",
+}
 
 
 @dataclass(frozen=True)
 class Searcher:
     """A user of the walk."""
 
-    name: str
-    zone: str
-    crons: list[str]
-    parameters: dict[str, Any]
+    number: int
 
     @property
     def id(self) -> UUID:
-        return user_id_of(self.name)
+        return user_id_of(f"user-{self.number}")
 
-    def slots(self, end: datetime) -> list[datetime]:
-        return [slot for slot in next_slots(self.crons, self.zone, BEGIN, 10) if slot <= end]
+    @property
+    def zone(self) -> str:
+        return ZONES[self.number % len(ZONES)]
+
+    @property
+    def crons(self) -> list[str]:
+        return ["0 8 * * *"] if self.number % 3 else ["0 8 * * *", "0 17 * * *"]
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return {"query": QUERIES[self.number % len(QUERIES)]} | NARROWED.get(self.number % 31, {})
+
+    @property
+    def slots(self) -> list[datetime]:
+        return [slot for slot in next_slots(self.crons, self.zone, BEGIN, 10) if slot <= END]
+
+    def searches(self, unit: Unit) -> bool:
+        """Whether the user's search is over that board."""
+        source, board = unit
+        if "companies" in self.parameters:
+            return (board if source == "greenhouse" else f"{source}:{board}") in self.parameters["companies"]
+        return source in self.parameters.get("sources", SOURCES)
+
+    def wants(self, raw: Raw, now: datetime) -> bool:
+        """Whether the user's search matches the raw job."""
+        asked = self.parameters
+        recent = "posted_within" not in asked or raw.posted > now - timedelta(days=asked["posted_within"])
+        here = asked.get("location", "") in raw.places
+        return self.searches(raw.unit) and here and recent and matches(asked["query"], raw.words)
 
 
-def _searchers() -> list[Searcher]:
-    return [
-        Searcher(
-            f"user-{n}",
-            ZONES[n % len(ZONES)],
-            ["0 8 * * *"] if n % 3 else ["0 8 * * *", "30 17 * * *"],
-            {"query": query} | NARROWED.get(n, {}),
-        )
-        for n, query in enumerate(QUERIES)
-    ]
+SEARCHERS = [Searcher(number) for number in range(USERS)]
 
 
 @pytest.fixture
 def boards(data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BoardServer]:
     with BoardServer(data=data, day=DAYS[0]) as server:
-        monkeypatch.setenv("GREENHOUSE_URL", server.url)
-        monkeypatch.setenv("JOB_BOARDS", ",".join(sorted(server.boards)))
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
         yield server
 
 
-def test_two_recorded_days_for_fifty_users(clock: Clock, boards: BoardServer, data: Path) -> None:
-    asyncio.run(_walk_two_days(clock, boards, data))
-
-
-async def _walk_two_days(clock: Clock, boards: BoardServer, data: Path) -> None:
-    settings = Settings(worker_slots=50)
-    registry = load_registry(["kinds"])
-    searchers = _searchers()
-    shown = {day: recorded_boards(data, day) for day in DAYS}
+def test_three_recorded_days_for_two_hundred_users(clock: Clock, boards: BoardServer, data: Path) -> None:
+    shown = [_read_all(recorded_boards(data, day)) for day in DAYS]
+    slots = sorted({slot for one in SEARCHERS for slot in one.slots})
+    asked: list[Counter[str]] = []
     clock.freeze(BEGIN)
-    await _sign_up(clock.url, registry, searchers)
-    end = BEGIN + timedelta(hours=48, seconds=-1)
-    slots = sorted({slot for one in searchers for slot in one.slots(end)})
-    # Two of the five press it minutes after a slot, when the stored copies are still fresh.
-    presses = [slots[2] + timedelta(minutes=4), slots[4] + timedelta(minutes=9)] + [
-        slots[n] + timedelta(minutes=14) for n in (6, -12, -7)
-    ]
-    pressing = dict(zip(presses, MANUAL_USERS, strict=True))
-    fetches: dict[str, datetime] = {}
-    asked = dict.fromkeys(boards.boards, 0)
-    async with open_pool(clock.url, "scheduler", size=2) as pool:
-        for instant in sorted({*slots, *presses}):
-            day = DAYS[(instant - BEGIN) // timedelta(hours=24)]
-            if boards.day != day:
+    asyncio.run(_sign_up(clock.url, load_registry(["kinds"])))
+    clock.run()
+    with _processes(clock.url, boards) as workers:
+        for number, instant in enumerate(slots):
+            if (day := DAYS[(instant - BEGIN).days]) != boards.day:
                 boards.day = day
-            clock.freeze(instant + timedelta(seconds=1))
-            await _serve(clock.url, pool, settings, registry, searchers, pressing.get(instant))
-            due = [one for one in searchers if instant in one.slots(end)]
-            due += [searchers[pressing[instant]]] if instant in pressing else []
-            for board in {name for one in due for name in one.parameters.get("companies", asked)}:
-                if instant - fetches.get(board, BEGIN - FRESH) >= FRESH:
-                    fetches[board], asked[board] = instant, asked[board] + 1
-    assert dict(boards.requests) == asked
-    await _check_slots(clock.url, searchers, end, set(presses))
-    await _check_results(clock.url, searchers, shown)
-    await _check_postings(clock.url, shown)
+                asked.append(boards.requests.copy())
+            _go_to(clock, instant)
+            if number == KILLED_AT:
+                _kill_one(clock.url, boards, workers)
+            if number in PRESSES:
+                asyncio.run(_press(clock.url, PRESSES[number]))
+            wait_until(partial(_settled, clock.url, instant), within=60)
+    _check_requests([*asked, boards.requests.copy()], slots)
+    asyncio.run(_check_slots(clock.url))
+    _check_results(clock.url, shown)
+    _check_postings(clock.url, shown)
 
 
-async def _sign_up(url: str, registry: Registry, searchers: list[Searcher]) -> None:
+def _read_all(bodies: dict[str, Any]) -> list[Raw]:
+    return [raw for reference, body in bodies.items() for raw in read_raw(reference, body)]
+
+
+async def _sign_up(url: str, registry: Registry) -> None:
     async with connect(url) as conn:
-        for one in searchers:
+        for one in SEARCHERS:
             await upsert_user(conn, one.id, zone=one.zone)
             wish = Wish("jobs", "job_search", one.parameters, one.crons)
             await put_schedule(conn, registry, one.id, wish, default_zone="Europe/London")
 
 
-async def _serve(
-    url: str,
-    pool: AsyncConnectionPool,
-    settings: Settings,
-    registry: Registry,
-    searchers: list[Searcher],
-    presser: int | None,
-) -> None:
-    """One instant of the walk: a pass of the scheduler, a press of Run now, and the worker until nothing is due."""
-    await pass_once(pool, settings, registry)
-    if presser is not None:
-        one, kind = searchers[presser], registry.get("job_search")
-        async with pool.connection() as conn:
-            new = NewRun.of(kind, kind.parse(one.parameters), user_id=one.id)
-            assert (await enqueue(conn, new)).created
-    # A worker of its own: the clock jumps further than a lease lasts.
-    async with open_worker(settings, url, registry, stop=asyncio.Event()) as worker:
-        while await worker.work_once():
-            pass
+@contextmanager
+def _processes(url: str, boards: BoardServer) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Three workers and two schedulers until the end of the block, when those that are left stop cleanly."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    environment = kept | SETTINGS | boards.environment | {"DATABASE_URL": url, "PYTHONPATH": str(ROOT)}
+    with ExitStack() as stack:
+        started = [
+            stack.enter_context(subprocess.Popen([sys.executable, "-m", "cli", name], env=environment))
+            for name in ("worker", "worker", "worker", "scheduler", "scheduler")
+        ]
+        for process in started:
+            stack.callback(process.kill)
+        wait_until(lambda: _one(url, "select count(*) from foxtrot.workers") == 3, within=60)
+        yield started[:3]
+        left = [process for process in started if process.poll() is None]
+        for process in left:
+            process.send_signal(signal.SIGTERM)
+        assert [process.wait(30) for process in left] == [0] * len(left)
 
 
-async def _check_slots(url: str, searchers: list[Searcher], end: datetime, presses: set[datetime]) -> None:
+def _go_to(clock: Clock, instant: datetime) -> None:
+    """Let the slot come due a moment ago; leases count from then on, as after an outage of the server."""
+    clock.server_started(instant)
+    clock.advance(instant + timedelta(seconds=0.5) - clock.now())
+
+
+def _kill_one(url: str, boards: BoardServer, workers: list[subprocess.Popen[bytes]]) -> None:
+    """Kill a worker that asks a board, with its runs; the board answers whoever asks next."""
+    hold = Event()
+    boards.faults["stripe"] = faults.delayed(hold)
+    wait_until(lambda: _one(url, ASKS_STRIPE), within=30)
+    [victim] = [process for process in workers if process.pid == _one(url, ASKS_STRIPE)]
+    victim.kill()
+    victim.wait()
+    assert _one(url, "select count(*) from foxtrot.queue") > 0
+    del boards.faults["stripe"]
+    hold.set()
+
+
+async def _press(url: str, number: int) -> None:
+    kind, one = load_registry(["kinds"]).get("job_search"), SEARCHERS[number]
+    async with connect(url) as conn:
+        await enqueue(conn, NewRun.of(kind, kind.parse(one.parameters), user_id=one.id))
+
+
+def _settled(url: str, instant: datetime) -> bool:
+    """Whether every run or skip of the slot is there and nothing is live."""
+    due = sum(instant in one.slots for one in SEARCHERS)
+    done = "select count(*) from foxtrot.runs where scheduled_for = %s and status is not null"
+    skipped = "select count(*) from foxtrot.skips where scheduled_for = %s"
+    there = int(_one(url, done, instant) + _one(url, skipped, instant))
+    return there == due and not _one(url, "select exists (select from foxtrot.queue)")
+
+
+def _check_requests(asked: list[Counter[str]], slots: list[datetime]) -> None:
+    """Requests of each day, from the sums at their ends: boards as often as somebody needs them, feeds in their budget.
+
+    The worker that died may have asked a board in vain, or left it leased unasked, so that a stored copy had to do.
+    """
+    days = [today - before for before, today in pairwise([Counter[str](), *asked])]
+    assert len(days) == len(DAYS)
+    for number, today in enumerate(days):
+        spare = (slots[KILLED_AT] - BEGIN).days == number
+        due = [slot for slot in slots if (slot - BEGIN).days == number]
+        for board in BOARDS:
+            needed = sum(any(_needs(one, board, slot, slots) for one in SEARCHERS) for slot in due)
+            assert abs(today[board] - needed) <= spare
+        for feed in FEEDS:
+            assert 0 < today[feed] <= min(SOURCES[feed].calls_a_day or 24, 24)
+
+
+def _needs(one: Searcher, board: str, slot: datetime, slots: list[datetime]) -> bool:
+    presses = slots.index(slot) in PRESSES and PRESSES[slots.index(slot)] == one.number
+    source, _, name = board.rpartition(":")
+    return (presses or slot in one.slots) and one.searches((source or "greenhouse", name))
+
+
+async def _check_slots(url: str) -> None:
     async with connect(url) as conn:
         assert await disagreements(conn) == []
         rows = await conn.execute(
@@ -208,44 +259,49 @@ async def _check_slots(url: str, searchers: list[Searcher], end: datetime, press
             " union all select user_id, scheduled_for from foxtrot.skips"
         )
         settled = sorted((str(user_id), slot) for user_id, slot in await rows.fetchall())
-        rows = await conn.execute("select count(*) from foxtrot.runs where source = 'manual' and status = 'success'")
-        assert await rows.fetchone() == (len(presses),)
-    assert settled == sorted((str(one.id), slot) for one in searchers for slot in one.slots(end))
-    assert len(settled) > 120
+    assert settled == sorted((str(one.id), slot) for one in SEARCHERS for slot in one.slots)
+    assert len(settled) > 750
 
 
-async def _check_results(url: str, searchers: list[Searcher], boards: dict[date, dict[str, Any]]) -> None:
+def _check_results(url: str, shown: list[list[Raw]]) -> None:
     """Every `found`, and every `new`: what matches now and was not listed at the user's success before."""
-    by_id = {one.id: one for one in searchers}
-    listed = {
-        day: {(name, str(job["id"])) for name, body in boards[day].items() for job in body["jobs"]} for day in DAYS
-    }
-    before: dict[UUID, set[tuple[str, str]]] = {}
-    async with connect(url) as conn:
-        rows = await conn.execute(
-            "select id, user_id, status, result, finished_at from foxtrot.runs order by finished_at, id"
-        )
-        runs = await rows.fetchall()
+    by_id = {one.id: one for one in SEARCHERS}
+    before: defaultdict[UUID, set[Any]] = defaultdict(set)
+    runs = _all(url, "select user_id, status, result, finished_at, attempt from foxtrot.runs order by finished_at, id")
     wrong = []
-    for run_id, user_id, status, result, finished_at in runs:
-        day = DAYS[(finished_at - BEGIN) // timedelta(hours=24)]
-        expected = _brute_force(by_id[user_id].parameters, boards[day], finished_at)
-        fresh = expected - before.get(user_id, set())
-        before[user_id] = listed[day]
-        if (status, result["found"], result["new"]) != ("success", len(expected), len(fresh)):
-            wrong.append((run_id, by_id[user_id].parameters, result["found"], len(expected), result["new"], len(fresh)))
+    for user_id, status, result, finished_at, _ in runs:
+        one, listed = by_id[user_id], shown[(finished_at - BEGIN).days]
+        expected = {raw.key for raw in listed if one.wants(raw, finished_at)}
+        new = expected - before[user_id]
+        before[user_id] = {raw.key for raw in listed}
+        if (status, result["found"], result["new"]) != ("success", len(expected), len(new)):
+            wrong.append((one.parameters, status, result["found"], len(expected), result["new"], len(new)))
     assert wrong == []
+    assert max(attempt for *_, attempt in runs) > 1, "nobody's run outlived the worker that was killed"
 
 
-async def _check_postings(url: str, boards: dict[date, dict[str, Any]]) -> None:
-    """Open are exactly the second day's; closed those of the first day that it lacks; opened then those it adds."""
-    first, second = ({(name, str(job["id"])) for name in day for job in day[name]["jobs"]} for day in boards.values())
-    async with connect(url) as conn:
-        rows = await conn.execute("select board, external_id, closed_at, first_seen_at from foxtrot.postings")
-        stored = {(board, external_id): (closed, seen) for board, external_id, closed, seen in await rows.fetchall()}
-    turn = BEGIN + timedelta(hours=24)
-    assert {key for key, (closed, _) in stored.items() if closed is None} == second
-    assert {key for key, (closed, _) in stored.items() if closed is not None and closed >= turn} == first - second
-    assert {key for key, (_, seen) in stored.items() if seen >= turn} == second - first
-    assert first - second
-    assert second - first
+def _check_postings(url: str, shown: list[list[Raw]]) -> None:
+    """Each day's openings and closings are the raw differences; what is open at the end is what the last day lists."""
+    turns = [BEGIN + timedelta(days=number) for number in range(len(DAYS) + 1)]
+    rows = _all(url, "select source, board, external_id, closed_at, first_seen_at from foxtrot.postings")
+    listed = [{raw.key for raw in raws} for raws in shown]
+    assert {tuple(key) for *key, closed, _ in rows if closed is None} == listed[-1]
+    assert {tuple(key) for *key, _, seen in rows if seen < turns[1]} == listed[0]
+    for number, (before, after) in enumerate(pairwise(listed), start=1):
+        day = (turns[number], turns[number + 1])
+        opened = {tuple(key) for *key, _, seen in rows if day[0] <= seen < day[1]}
+        assert opened == after - set().union(*listed[:number])
+        last = {tuple(key) for *key, closed, _ in rows if closed is not None and day[0] <= closed < day[1]}
+        assert last == {key for key in before - after if not any(key in later for later in listed[number:])}
+        assert before - after
+        assert after - before
+
+
+def _one(url: str, query: str, *values: Any) -> Any:
+    rows = _all(url, query, *values)
+    return rows[0][0] if rows else None
+
+
+def _all(url: str, query: str, *values: Any) -> list[Any]:
+    with psycopg.connect(url, prepare_threshold=None) as conn:
+        return conn.execute(query.encode(), values).fetchall()

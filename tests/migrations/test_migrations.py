@@ -23,7 +23,7 @@ from cli.postgres import EmbeddedPostgres
 from migrations import snapshot
 from shared.errors import DatabaseError
 from shared.kinds import Lane, Status
-from shared.models import AuditEntry, FetchUnit, PostingRow, RunStatus, RunStep, Skip, Table
+from shared.models import AuditEntry, FetchSource, FetchUnit, PostingRow, RunStatus, RunStep, Skip, Table
 from tests.clock import Clock
 from tests.support import (
     connect,
@@ -38,7 +38,7 @@ from tests.support import (
 
 T = TypeVar("T")
 
-REVISIONS = ["0001_initial", "0002_job_search"]
+REVISIONS = ["0001_initial", "0002_job_search", "0003_sources"]
 WEEKS = """
 select array_agg(relname::text order by relname) from pg_inherits join pg_class on oid = inhrelid
 where inhparent = 'foxtrot.runs'::regclass
@@ -263,10 +263,11 @@ async def make_one_of_each(conn: AsyncConnection) -> None:
     await insert(conn, Skip, of_user | skip)
     await insert(conn, RunStep, of_user | {"run_id": run.id, "name": "fetch", "attempt": 1, "value": {"pages": 3}})
     await insert(conn, AuditEntry, {"actor": "me", "action": "cancel", "detail": {"run": str(run.id)}})
+    await insert(conn, FetchSource, {"source": "here", "day": timetable.next_slot.date(), "calls": 3})
     await insert(conn, FetchUnit, {"source": "here", "board": "acme"})
     names = ("source", "board", "external_id", "url", "title", "company", "places_key", "text", "content_hash")
     seen = dict.fromkeys(("first_seen_at", "last_seen_at"), timetable.next_slot)
-    lists = {"departments": [], "places": ["London"], "opened_generation": 1}
+    lists = {"departments": [], "places": ["London"], "tags": ["night shift"], "opened_generation": 1}
     await insert(conn, PostingRow, dict.fromkeys(names, "word") | seen | lists)
 
 

@@ -12,9 +12,9 @@ from psycopg import AsyncConnection
 
 from kinds.job_search.fetching import Stored, lease_unit, store
 from kinds.job_search.posting import Posting
-from kinds.job_search.postings import Unit
 from kinds.job_search.settings import JobSearchSettings
 from kinds.job_search.sources import Fetched
+from kinds.job_search.units import Unit
 from shared.kinds import Progress, Run, Source
 from tests.support import connect
 
@@ -74,7 +74,7 @@ async def put(
     """Lease the unit and store these postings as its answer."""
     owner = uuid4()
     always = JobSearchSettings(job_freshness_seconds=0)
-    assert await lease_unit(conn, unit, owner, settings or always)
+    assert await lease_unit(conn, unit, owner, settings or always) is not None
     stored = await store(conn, unit, owner, Fetched(postings, complete))
     assert stored is not None
     return stored

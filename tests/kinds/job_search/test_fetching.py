@@ -24,10 +24,10 @@ from kinds.job_search.fetching import (
     release_unit,
     store,
 )
-from kinds.job_search.postings import Unit
 from kinds.job_search.settings import JobSearchSettings
 from kinds.job_search.sources import Fetched
 from kinds.job_search.sources.errors import ThrottledError, UnavailableError, UnknownBoardError
+from kinds.job_search.units import Unit
 from tests.clock import Clock
 from tests.kinds.job_search.support import ACME, Ports, make_handle, make_posting, put, rows, with_connection
 from tests.support import connect, wait_for_lock
@@ -60,21 +60,21 @@ def test_units_stand_in_the_order_asked_and_an_unknown_one_is_due(database_url: 
 
 
 def test_of_two_workers_one_gets_the_lease(database_url: str) -> None:
-    async def race(*, first_commits: bool) -> bool:
+    async def race(*, first_commits: bool) -> float | None:
         async with connect(database_url) as first, connect(database_url) as second:
-            assert await lease_unit(first, ACME, uuid4(), SETTINGS)
+            assert await lease_unit(first, ACME, uuid4(), SETTINGS) is not None
             waiting = asyncio.create_task(lease_unit(second, ACME, uuid4(), SETTINGS))
             await wait_for_lock(database_url, second.info.backend_pid)
             await (first.commit() if first_commits else first.rollback())
             return await waiting
 
-    assert asyncio.run(race(first_commits=False))
+    assert asyncio.run(race(first_commits=False)) == 0
     with_connection(database_url, lambda conn: conn.execute("delete from foxtrot.fetch_units"))
-    assert not asyncio.run(race(first_commits=True))
+    assert asyncio.run(race(first_commits=True)) is None
 
 
 def test_nobody_leases_a_unit_that_was_fetched_while_they_looked(database_url: str) -> None:
-    async def race() -> bool:
+    async def race() -> float | None:
         async with connect(database_url) as winner, connect(database_url) as late:
             await put(winner, make_posting())
             waiting = asyncio.create_task(lease_unit(late, ACME, uuid4(), SETTINGS))
@@ -82,7 +82,7 @@ def test_nobody_leases_a_unit_that_was_fetched_while_they_looked(database_url: s
             await winner.commit()
             return await waiting
 
-    assert not asyncio.run(race())
+    assert asyncio.run(race()) is None
 
 
 def test_a_copy_is_good_for_its_freshness_time(clock: Clock) -> None:
@@ -90,10 +90,10 @@ def test_a_copy_is_good_for_its_freshness_time(clock: Clock) -> None:
     with_connection(clock.url, lambda conn: put(conn, make_posting()))
     clock.advance(TEN_MINUTES - SECOND)
     assert asyncio.run(standing_of(clock.url)).state == "fresh"
-    assert not with_connection(clock.url, lambda conn: lease_unit(conn, ACME, uuid4(), SETTINGS))
+    assert with_connection(clock.url, lambda conn: lease_unit(conn, ACME, uuid4(), SETTINGS)) is None
     clock.advance(SECOND)
     assert asyncio.run(standing_of(clock.url)).state == "due"
-    assert with_connection(clock.url, lambda conn: lease_unit(conn, ACME, uuid4(), SETTINGS))
+    assert with_connection(clock.url, lambda conn: lease_unit(conn, ACME, uuid4(), SETTINGS)) is not None
 
 
 def test_a_dead_workers_lease_is_taken_over_and_what_it_still_brings_is_refused(clock: Clock) -> None:
@@ -102,11 +102,11 @@ def test_a_dead_workers_lease_is_taken_over_and_what_it_still_brings_is_refused(
     stale, good = Fetched((make_posting("old"),), complete=True), Fetched((make_posting("new"),), complete=True)
 
     async def take_over(conn: AsyncConnection) -> None:
-        assert not await lease_unit(conn, ACME, heir, SETTINGS)
+        assert await lease_unit(conn, ACME, heir, SETTINGS) is None
         clock.advance(LEASE)
         await conn.commit()
         assert (await read_units(conn, [ACME], SETTINGS))[0].state == "due"
-        assert await lease_unit(conn, ACME, heir, SETTINGS)
+        assert await lease_unit(conn, ACME, heir, SETTINGS) is not None
         assert await store(conn, ACME, dead, stale) is None
         await release_unit(conn, ACME, dead, UnavailableError("too late"))
         stored = await store(conn, ACME, heir, good)
@@ -115,7 +115,7 @@ def test_a_dead_workers_lease_is_taken_over_and_what_it_still_brings_is_refused(
         assert await store(conn, ACME, dead, stale) is None
         assert await rows(conn, "select external_id from foxtrot.postings") == [("new",)]
 
-    assert with_connection(clock.url, lambda conn: lease_unit(conn, ACME, dead, SETTINGS))
+    assert with_connection(clock.url, lambda conn: lease_unit(conn, ACME, dead, SETTINGS)) is not None
     clock.advance(LEASE - SECOND)
     assert asyncio.run(standing_of(clock.url)).state == "taken"
     clock.advance(-SECOND)
@@ -137,13 +137,13 @@ def test_a_unit_rests_after_an_error_and_keeps_its_copy(
     owner = uuid4()
     with_connection(clock.url, lambda conn: put(conn, make_posting()))
     clock.advance(TEN_MINUTES)
-    assert with_connection(clock.url, lambda conn: lease_unit(conn, ACME, owner, SETTINGS))
+    assert with_connection(clock.url, lambda conn: lease_unit(conn, ACME, owner, SETTINGS)) is not None
     with_connection(clock.url, lambda conn: release_unit(conn, ACME, owner, error))
     clock.advance(timedelta(seconds=seconds) - SECOND)
     standing = asyncio.run(standing_of(clock.url))
     assert (standing.state, standing.error, standing.error_can_pass) == ("resting", error.message, error.retry)
     assert (standing.fetched_at, standing.rest_seconds) == (MORNING, 1)
-    assert not with_connection(clock.url, lambda conn: lease_unit(conn, ACME, uuid4(), SETTINGS))
+    assert with_connection(clock.url, lambda conn: lease_unit(conn, ACME, uuid4(), SETTINGS)) is None
     clock.advance(SECOND)
     assert asyncio.run(standing_of(clock.url)).state == "due"
     stored = with_connection(clock.url, lambda conn: put(conn, make_posting()))
@@ -212,7 +212,7 @@ def test_a_loser_waits_only_so_long(database_url: str, server: BoardServer) -> N
 
     async def wait(ports: Ports) -> Standing:
         async with connect(database_url) as conn:
-            assert await lease_unit(conn, OTTERLINE, uuid4(), settings)
+            assert await lease_unit(conn, OTTERLINE, uuid4(), settings) is not None
         return await freshen(make_handle(ports), OTTERLINE, settings)
 
     assert asyncio.run(with_worker(database_url, wait)).state == "taken"

@@ -235,5 +235,5 @@ def test_the_request_says_who_asks_and_asks_for_descriptions(server: BoardServer
 
 def test_a_base_address_may_have_a_path(server: BoardServer) -> None:
     with pytest.raises(UnknownBoardError):
-        fetch("otterline", JobSearchSettings(greenhouse_url=HttpUrl(f"{server.url}/mirror/")))
+        fetch("otterline", JobSearchSettings(job_sources_url=HttpUrl(f"{server.url}/mirror/")))
     assert server.requests[""] == 1

@@ -14,7 +14,9 @@ from kinds.job_search import board_faults as faults
 from kinds.job_search.board_faults import Fault
 from kinds.job_search.board_server import BoardServer
 from kinds.job_search.handler import search
-from kinds.job_search.kind import JobSearch, JobSearchResult
+from kinds.job_search.kind import BoardOutcome, JobSearch, JobSearchResult
+from kinds.job_search.postings import credits_of
+from kinds.job_search.sources import SOURCES
 from shared.errors import HandlerError, InvalidInputError
 from shared.kinds import Progress
 from shared.models import User
@@ -62,10 +64,10 @@ def test_boards_are_asked_and_matched(database_url: str, server: BoardServer) ->
     result = run_search(database_url, JobSearch(query="python", companies=ALL))
     expected = sum("python" in json.dumps(job).lower() for board in ALL for job in jobs(server, board))
     assert result.found == result.new == len(result.posting_ids) == expected > 5
-    assert [(outcome.board, outcome.outcome, outcome.why) for outcome in result.sources] == [
+    assert [(outcome.board, outcome.outcome, outcome.why) for outcome in result.boards] == [
         (board, "fetched", None) for board in ALL
     ]
-    assert all(outcome.attribution and outcome.generation == 1 for outcome in result.sources)
+    assert all(outcome.generation == 1 for outcome in result.boards)
     assert server.requests == dict.fromkeys(ALL, 1)
 
 
@@ -96,9 +98,9 @@ def test_a_fresh_copy_is_used_without_asking(clock: Clock, server: BoardServer) 
     clock.advance(timedelta(minutes=9))
     again = run_search(clock.url, search_)
     assert server.requests == {"otterline": 1}
-    assert (again.sources[0].outcome, again.sources[0].fetched_at, again.sources[0].why) == ("stored", MORNING, None)
+    assert (again.boards[0].outcome, again.boards[0].fetched_at, again.boards[0].why) == ("stored", MORNING, None)
     clock.advance(timedelta(minutes=1))
-    assert run_search(clock.url, search_).sources[0].outcome == "fetched"
+    assert run_search(clock.url, search_).boards[0].outcome == "fetched"
     assert server.requests == {"otterline": 2}
 
 
@@ -153,7 +155,7 @@ def test_only_a_success_with_the_same_parameters_that_can_still_be_read_counts(
 def test_one_board_that_fails_does_not_fail_the_others(database_url: str, server: BoardServer) -> None:
     server.faults["kestrelmoor"] = faults.answers(500)
     result = run_search(database_url, JobSearch(query="engineer", companies=[*ALL, "nowhere"]))
-    told = {outcome.board: outcome for outcome in result.sources}
+    told = {outcome.board: outcome for outcome in result.boards}
     assert {board: outcome.outcome for board, outcome in told.items()} == {
         "bramblewick": "fetched",
         "kestrelmoor": "failed",
@@ -173,7 +175,7 @@ def test_a_board_that_fails_is_searched_in_its_stored_copy(clock: Clock, server:
     server.faults["otterline"] = faults.web_page()
     clock.advance(timedelta(hours=2))
     second = run_search(clock.url, parameters)
-    outcome = second.sources[0]
+    outcome = second.boards[0]
     assert second.found == first.found
     assert (outcome.outcome, outcome.fetched_at, outcome.generation) == ("stored", MORNING, 1)
     assert outcome.why == "Greenhouse board 'otterline' answered with a web page instead of postings"
@@ -236,7 +238,7 @@ def test_an_empty_board_closes_everything_and_is_a_success(clock: Clock, server:
     relist(server, "otterline", [])
     clock.advance(timedelta(minutes=10))
     result = run_search(clock.url, parameters)
-    assert (result.found, result.sources[0].outcome, result.sources[0].why) == (0, "fetched", None)
+    assert (result.found, result.boards[0].outcome, result.boards[0].why) == (0, "fetched", None)
 
 
 def test_a_query_without_a_word_asks_no_board(database_url: str, server: BoardServer) -> None:
@@ -254,14 +256,16 @@ def test_a_search_without_any_board_says_what_to_do(database_url: str, monkeypat
 
 
 def test_the_largest_result_is_far_below_the_limit() -> None:
-    outcome = {
-        "source": "greenhouse",
-        "board": "b" * 64,
-        "outcome": "stored",
-        "why": "w" * 200,
-        "attribution": "a" * 99,
-    }
-    largest = JobSearchResult.model_validate(
-        {"found": 10**6, "new": 10**6, "posting_ids": [uuid4()] * 200, "sources": [outcome] * 100}
+    """A hundred boards that fail, in the longest words there are: a setting allows no more, a search names 20."""
+    words = f"{max(source.title for source in SOURCES.values())} board '{'b' * 80}' points to another host, {'h' * 253}"
+    outcome = BoardOutcome(
+        source="greenhouse", board="b" * 80, outcome="stored", fetched_at=MORNING, why=words, resting_seconds=86_400
     )
-    assert len(largest.model_dump_json()) < 64 * 1024
+    searched = JobSearchResult(
+        found=10**6,
+        new=10**6,
+        posting_ids=[uuid4()] * 200,
+        boards=[outcome] * 120,
+        credits=credits_of(SOURCES),
+    )
+    assert len(searched.model_dump_json()) < 128 * 1024

@@ -1,6 +1,5 @@
 """Matching a search against the stored postings, and reading them a page at a time."""
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -10,11 +9,12 @@ from psycopg import AsyncConnection
 
 from kinds.job_search.kind import JobSearch
 from kinds.job_search.posting import Posting
-from kinds.job_search.postings import MATCH, Match, Unit, match, match_postings, read_postings, units_of
+from kinds.job_search.postings import Index, match_postings, read_postings
+from kinds.job_search.settings import JobSearchSettings
+from kinds.job_search.units import Unit, units_of
 from shared.errors import InvalidInputError
 from tests.clock import Clock
 from tests.kinds.job_search.support import ACME, make_posting, put, with_connection
-from tests.support import connect, wait_for_lock
 
 NOW = datetime(2026, 8, 3, 8, 0, tzinfo=UTC)
 OTHER = Unit("greenhouse", "other")
@@ -25,7 +25,7 @@ def found(url: str, *postings: Posting, **parameters: Any) -> list[str]:
 
     async def work(conn: AsyncConnection) -> list[str]:
         await put(conn, *postings)
-        page = await match_postings(conn, JobSearch(companies=["acme"], **parameters))
+        page = await match_postings(conn, Index(), JobSearch(companies=["acme"], **parameters))
         assert page.total == len(page.postings)
         return [posting.url.rpartition("/")[2] for posting in page.postings]
 
@@ -114,7 +114,7 @@ def test_only_open_postings_of_the_asked_boards_match(database_url: str) -> None
         await put(conn, make_posting("open"), make_posting("closed"))
         await put(conn, make_posting("open"))
         await put(conn, make_posting("elsewhere", OTHER), unit=OTHER)
-        page = await match_postings(conn, JobSearch(query="engineer", companies=["acme", "unheard-of"]))
+        page = await match_postings(conn, Index(), JobSearch(query="engineer", companies=["acme", "unheard-of"]))
         return [posting.url for posting in page.postings]
 
     assert with_connection(database_url, work) == ["https://example.com/acme/open"]
@@ -124,12 +124,12 @@ def test_a_search_without_companies_is_over_the_installations_boards(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JOB_BOARDS", "acme,other")
-    assert units_of(JobSearch(query="x")) == [ACME, OTHER]
+    assert units_of(JobSearch(query="x"), JobSearchSettings()) == [ACME, OTHER]
 
     async def work(conn: AsyncConnection) -> int:
         await put(conn, make_posting("1"))
         await put(conn, make_posting("1", OTHER), unit=OTHER)
-        return (await match_postings(conn, JobSearch(query="engineer"))).total
+        return (await match_postings(conn, Index(), JobSearch(query="engineer"))).total
 
     assert with_connection(database_url, work) == 2
     monkeypatch.delenv("JOB_BOARDS")
@@ -161,8 +161,8 @@ def test_pages_are_stable_and_whole(database_url: str) -> None:
     async def work(conn: AsyncConnection) -> tuple[list[UUID], list[UUID], list[int]]:
         await put(conn, *(make_posting(str(number), posted_at=NOW) for number in range(25)))
         search = JobSearch(query="engineer", companies=["acme"])
-        pages = [await match_postings(conn, search, offset=offset, limit=10) for offset in (0, 10, 20, 30)]
-        whole = await match_postings(conn, search, limit=100)
+        pages = [await match_postings(conn, Index(), search, offset=offset, limit=10) for offset in (0, 10, 20, 30)]
+        whole = await match_postings(conn, Index(), search, limit=100)
         listed = [posting.id for page in pages for posting in page.postings]
         return listed, [posting.id for posting in whole.postings], [page.total for page in pages]
 
@@ -188,104 +188,3 @@ def test_postings_are_read_in_the_order_of_their_ids_closed_ones_too(database_ur
         assert ([posting.id for posting in second.postings], second.total) == ([two], 5)
 
     with_connection(database_url, work)
-
-
-# What is new ---------------------------------------------------------------------------------------------------------
-
-
-async def new_since(conn: AsyncConnection, *seen: dict[str, Any], units: tuple[Unit, ...] = (ACME,)) -> Match:
-    return await match(conn, JobSearch(query="engineer"), units, seen=seen, limit=50)
-
-
-def test_new_are_the_postings_opened_after_the_generation_that_was_seen(database_url: str) -> None:
-    async def work(conn: AsyncConnection) -> None:
-        one, two, three = make_posting("1"), make_posting("2"), make_posting("3")
-        await put(conn, one, two)
-        first = await new_since(conn)
-        assert (first.found, first.new) == (2, 2)
-        assert first.generations == [{"source": "greenhouse", "board": "acme", "generation": 1}]
-        assert (await new_since(conn, *first.generations)).new == 0
-        await put(conn, one, two, three)
-        await put(conn, one, three)
-        assert (await new_since(conn, *first.generations)).new == 1
-        closed = await new_since(conn)
-        await put(conn, one, two, three)
-        reopened = await new_since(conn, *closed.generations)
-        assert (reopened.found, reopened.new) == (3, 1)
-        assert reopened.generation(ACME) == 4
-
-    with_connection(database_url, work)
-
-
-def test_all_of_a_board_that_was_not_seen_is_new(database_url: str) -> None:
-    async def work(conn: AsyncConnection) -> None:
-        await put(conn, make_posting("1"))
-        seen = (await new_since(conn)).generations
-        await put(conn, make_posting("1", OTHER), make_posting("2", OTHER), unit=OTHER)
-        both = await new_since(conn, *seen, units=(ACME, OTHER, Unit("greenhouse", "unheard-of")))
-        assert (both.found, both.new) == (3, 2)
-        assert both.generation(Unit("greenhouse", "unheard-of")) == 0
-
-    with_connection(database_url, work)
-
-
-def test_a_fetch_that_commits_meanwhile_is_neither_seen_nor_lost(database_url: str) -> None:
-    """Whatever a match did not see is new to the next one: the generation is of the same snapshot as the postings."""
-
-    async def race() -> None:
-        async with connect(database_url) as reader, connect(database_url) as writer:
-            await put(writer, make_posting("1"))
-            await writer.commit()
-            await put(writer, make_posting("1"), make_posting("2"))
-            before = await new_since(reader)
-            await reader.commit()
-            await writer.commit()
-            after = await new_since(reader, *before.generations)
-            assert (before.found, before.generation(ACME)) == (1, 1)
-            assert (after.found, after.new, after.generation(ACME)) == (2, 1, 2)
-
-    asyncio.run(race())
-
-
-def test_a_match_waits_for_no_fetch(database_url: str) -> None:
-    async def work() -> None:
-        async with connect(database_url) as reader, connect(database_url) as writer, connect(database_url) as other:
-            await put(writer, make_posting("1"))
-            blocked = asyncio.create_task(put(other, make_posting("1")))
-            await wait_for_lock(database_url, other.info.backend_pid)
-            assert (await new_since(reader)).found == 0
-            await writer.commit()
-            await blocked
-
-    asyncio.run(work())
-
-
-# Plans ---------------------------------------------------------------------------------------------------------------
-
-FILL = """
-insert into foxtrot.postings (
-    source, board, external_id, url, title, company, departments, places, places_key, text, content_hash,
-    first_seen_at, last_seen_at, opened_generation
-)
-select
-    'greenhouse', 'board' || n % 20, n, '', case n % 5 when 0 then 'Engineer' else 'Cook' end, '', '{}', '{}', '',
-    repeat(md5(n::text) || ' ', 100) || ' experience', '', now(), now(), 1
-from generate_series(1, 4000) as n
-"""
-
-
-@pytest.mark.parametrize("query", ["engineer", "experience"])
-def test_words_are_looked_up_in_the_index_however_common(database_url: str, query: str) -> None:
-    async def work(conn: AsyncConnection) -> str:
-        await conn.execute(FILL)
-        await conn.execute("analyze foxtrot.postings")
-        boards = [f"board{number}" for number in range(20)]
-        values = {"query": query, "location": None, "remote": None, "posted_within": None, "seen": "[]"}
-        page = {"sources": ["greenhouse"] * 20, "boards": boards, "offset": 0, "limit": 50}
-        cursor = await conn.execute(b"explain " + MATCH, values | page)
-        return "\n".join(row[0] for row in await cursor.fetchall())
-
-    plan = with_connection(database_url, work)
-    assert "Bitmap Index Scan on postings_search" in plan
-    assert "board = ANY" in plan
-    assert "Seq Scan on postings" not in plan

@@ -15,7 +15,10 @@ def test_boards_are_a_list_between_commas(monkeypatch: pytest.MonkeyPatch) -> No
     ("name", "value"),
     [
         ("JOB_BOARDS", "stripe,../etc"),
-        ("GREENHOUSE_URL", "boards.example"),
+        ("JOB_BOARDS", "stripe,https://example.com"),
+        ("JOB_BOARDS", "a:b:c"),
+        ("JOB_SOURCES", "greenhouse,../etc"),
+        ("JOB_SOURCES_URL", "boards.example"),
         ("JOB_FETCH_SECONDS", "0"),
         ("JOB_FRESHNESS_SECONDS", "soon"),
     ],

@@ -7,7 +7,7 @@ import pytest
 from psycopg import AsyncConnection
 from psycopg.errors import InsufficientPrivilege
 
-from kinds.job_search.postings import Unit
+from kinds.job_search.units import Unit
 from tests.clock import Clock
 from tests.kinds.job_search.support import make_posting, put, rows, with_connection
 

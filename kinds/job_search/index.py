@@ -1,0 +1,281 @@
+"""Index: job searches answered from memory, so that 10,000 users due at once don't each scan the postings.
+
+Postgres knows which postings have a word; it is asked once for each word and generation of a board, however many users
+search for it. What is left for each user is a few operations on sets of bits.
+"""
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+from psycopg import AsyncConnection
+
+from kinds.job_search.kind import JobSearch
+from kinds.job_search.query import Query, look_up, parse_query
+from kinds.job_search.shelf import ANYWHERE, HEADING, NOWHERE, TITLE, Hits, Shelf, places_in
+from kinds.job_search.text import fold
+from kinds.job_search.units import Unit
+from shared.db import fetch_all, load_sql
+from shared.errors import InvalidInputError
+
+READ_SHELVES = load_sql(__file__, "read_shelves")
+READ_GENERATIONS = load_sql(__file__, "read_generations")
+READ_WORDS = load_sql(__file__, "read_words")
+FIND_WORD = load_sql(__file__, "find_word")
+FIND_IN_TITLES = load_sql(__file__, "find_in_titles")
+
+MOST_LOOKUPS = 10_000
+MOST_SHELVES = 1_000
+DAY = 86_400
+
+
+@dataclass(frozen=True)
+class Match:
+    """What a search matches: counts, the asked page of ids, best first, and the generation of each unit it saw."""
+
+    found: int
+    new: int
+    ids: list[UUID]
+    generations: list[int]
+
+
+@dataclass(frozen=True)
+class _Lookup:
+    words: str
+    lookup: str
+
+
+@dataclass(frozen=True)
+class _Found:
+    source: str
+    board: str
+    title: bytes
+    anywhere: bytes = b""
+    heading: bytes = b""
+
+
+@dataclass
+class _Matched:
+    """The postings of one shelf that a search matches, and which of them are new to the user."""
+
+    shelf: Shelf
+    hits: dict[str, Hits]
+    bits: int
+    new: int
+
+
+class Index:
+    """The open postings of the units that were searched lately; it loads what a search needs and it doesn't have."""
+
+    def __init__(self) -> None:
+        self._shelves: dict[Unit, Shelf] = {}
+        self._lookups: dict[str, str] = {}
+        self._twins: defaultdict[int, set[Unit]] = defaultdict(set)
+
+    async def check_searchable(self, conn: AsyncConnection, text: str) -> Query:
+        """The query; raises `InvalidInputError` for one without a word to look up, such as `the` or `-python`."""
+        query = parse_query(text)
+        words = query.words | ({query.phrase} if query.phrase else set())
+        lookups = {word: self._lookups[word] for word in words if word in self._lookups}
+        if unknown := list(words - lookups.keys()):
+            rows = await fetch_all(conn, READ_WORDS, {"words": unknown}, _Lookup)
+            lookups |= {row.words: row.lookup for row in rows}
+            self._remember(lookups)
+        found = look_up(query, lookups)
+        if found is None:
+            raise InvalidInputError(
+                f"parameters.query: {text!r} has no word to search for",
+                field="parameters.query",
+                hint="Add a word that isn't too common and isn't excluded.",
+            )
+        return found
+
+    def _remember(self, lookups: dict[str, str]) -> None:
+        if len(self._lookups) > MOST_LOOKUPS:
+            self._lookups.clear()
+        self._lookups |= lookups
+
+    async def match(
+        self,
+        conn: AsyncConnection,
+        parameters: JobSearch,
+        units: Sequence[Unit],
+        *,
+        seen: Sequence[int] = (),
+        offset: int = 0,
+        limit: int,
+    ) -> Match:
+        """The open postings of these units that match.
+
+        `seen` has a generation for each unit; postings opened later, or all if it is empty, are new. They come first,
+        then those whose title has all wanted words in a row, then in any order, then those whose company, department
+        or place has what the title lacks; among equals the newest. A posting that several units list, by its
+        `twin_key`, is counted and listed once. Raises `InvalidInputError` as `check_searchable` does.
+        """
+        query = await self.check_searchable(conn, parameters.query)
+        shelves = await self._current(conn, units)
+        hits = await self._find_words(conn, shelves, query)
+        after = await _earliest(conn, parameters.posted_within)
+        matched = [
+            _match(shelf, found, query, parameters, generation, after)
+            for shelf, found, generation in zip(shelves, hits, seen or [0] * len(units), strict=True)
+            if shelf
+        ]
+        _fold_twins(matched)
+        return Match(
+            found=sum(each.bits.bit_count() for each in matched),
+            new=sum(each.new.bit_count() for each in matched),
+            ids=list(islice(_in_order(matched, query), offset, offset + limit)),
+            generations=[shelf.generation if shelf else 0 for shelf in shelves],
+        )
+
+    async def _current(self, conn: AsyncConnection, units: Sequence[Unit]) -> list[Shelf | None]:
+        """The shelf of each unit as it is stored now; None for one that was never fetched."""
+        cursor = await conn.execute(READ_GENERATIONS, _columns(units))
+        generations = [generation for (generation,) in await cursor.fetchall()]
+        known = [self._shelves.get(unit) for unit in units]
+        stale = [
+            unit
+            for unit, generation, shelf in zip(units, generations, known, strict=True)
+            if generation != (shelf.generation if shelf else 0)
+        ]
+        if not stale:
+            return known
+        loaded = await fetch_all(conn, READ_SHELVES, _columns(stale), Shelf)
+        fresh = {Unit(shelf.source, shelf.board): shelf for shelf in loaded}
+        shelves = [fresh.get(unit, shelf) for unit, shelf in zip(units, known, strict=True)]
+        self._put([shelf for shelf in shelves if shelf])
+        return shelves
+
+    def _put(self, shelves: Sequence[Shelf]) -> None:
+        """Have all shelves of a search, in place of older ones, and mark what they share with others."""
+        if len(self._shelves) > MOST_SHELVES:
+            self._shelves.clear()
+            self._twins.clear()
+        for shelf in shelves:
+            unit = Unit(shelf.source, shelf.board)
+            before = self._shelves.get(unit)
+            if before is shelf:
+                continue
+            for twin in before.twins if before else ():
+                self._twins[twin].discard(unit)
+            self._shelves[unit] = shelf
+            for twin in shelf.twins:
+                self._twins[twin].add(unit)
+        shared = {twin for shelf in shelves for twin in shelf.twins if twin and len(self._twins[twin]) > 1}
+        for unit in {unit for twin in shared for unit in self._twins[twin]}:
+            other = self._shelves[unit]
+            other.share({twin for twin in other.twins if twin and len(self._twins[twin]) > 1})
+
+    async def _find_words(
+        self, conn: AsyncConnection, shelves: Sequence[Shelf | None], query: Query
+    ) -> list[dict[str, Hits]]:
+        """Where the query's words occur, on each shelf."""
+        found: list[dict[str, Hits]] = [{} for _ in shelves]
+        statements = dict.fromkeys(query.words, FIND_WORD) | ({query.phrase: FIND_IN_TITLES} if query.phrase else {})
+        for word, statement in statements.items():
+            here = [shelf.words.get((statement, word)) if shelf else NOWHERE for shelf in shelves]
+            unknown = [shelf for shelf, hits in zip(shelves, here, strict=True) if shelf and hits is None]
+            learned = iter(await _find(conn, statement, word, unknown))
+            for each, hits in zip(found, here, strict=True):
+                each[word] = next(learned) if hits is None else hits
+        return found
+
+
+async def _find(conn: AsyncConnection, statement: bytes, word: str, shelves: Sequence[Shelf]) -> list[Hits]:
+    """Have these shelves learn where a word or phrase occurs."""
+    if not shelves:
+        return []
+    units = [Unit(shelf.source, shelf.board) for shelf in shelves]
+    rows = await fetch_all(conn, statement, _columns(units) | {"word": word}, _Found)
+    found = {Unit(row.source, row.board): row for row in rows}
+    learned = [_hits(shelf, found.get(unit)) for shelf, unit in zip(shelves, units, strict=True)]
+    for shelf, hits in zip(shelves, learned, strict=True):
+        shelf.learn((statement, word), hits)
+    return learned
+
+
+def _hits(shelf: Shelf, found: _Found | None) -> Hits:
+    if found is None:
+        return NOWHERE
+    return Hits(*(shelf.holding(ids) for ids in (found.anywhere, found.heading, found.title)))
+
+
+def _match(
+    shelf: Shelf, hits: dict[str, Hits], query: Query, parameters: JobSearch, seen: int, after: float | None
+) -> _Matched:
+    bits = shelf.having(query.branches, hits, ANYWHERE)
+    if parameters.location is not None:
+        bits &= shelf.at(fold(parameters.location))
+    if parameters.remote is not None:
+        bits &= shelf.said_remote() if parameters.remote else ~shelf.said_remote()
+    if after is not None:
+        bits &= shelf.dated_after(after)
+    return _Matched(shelf, hits, bits, bits & shelf.opened_after(seen))
+
+
+def _fold_twins(matched: Sequence[_Matched]) -> None:
+    """Leave one of each posting that several units list: one that isn't new, else one of a board, else the first.
+
+    Where a unit lists several with the same key, the first of them is the twin of another unit's first, and so on.
+    """
+    same: defaultdict[tuple[int, int], list[tuple[bool, bool, int, int]]] = defaultdict(list)
+    for number, each in enumerate(matched):
+        times: defaultdict[int, int] = defaultdict(int)
+        for at in places_in(each.bits & each.shelf.shared):
+            twin = each.shelf.twins[at]
+            times[twin] += 1
+            same[twin, times[twin]].append((bool(each.new >> at & 1), not each.shelf.complete, number, at))
+    for twins in same.values():
+        for _, _, number, at in sorted(twins)[1:]:
+            matched[number].bits &= ~(1 << at)
+            matched[number].new &= ~(1 << at)
+
+
+def _in_order(matched: Sequence[_Matched], query: Query) -> Iterator[UUID]:
+    """The ids of what matched, best first, made no further than they are asked for."""
+    for new in (True, False):
+        left = [(each, each.new if new else each.bits & ~each.new) for each in matched]
+        for better in (_in_a_row, _in_title, _in_heading, _anywhere):
+            left = [(each, bits) for each, bits in left if bits]
+            best = [bits & better(each, query) for each, bits in left]
+            walks = [_walk(each.shelf, bits) for (each, _), bits in zip(left, best, strict=True) if bits]
+            yield from (posting_id for _, posting_id in heapq.merge(*walks))
+            left = [(each, bits & ~first) for (each, bits), first in zip(left, best, strict=True)]
+
+
+def _in_a_row(each: _Matched, query: Query) -> int:
+    return each.hits[query.phrase].title if query.phrase else 0
+
+
+def _in_title(each: _Matched, query: Query) -> int:
+    return each.shelf.having(query.branches, each.hits, TITLE)
+
+
+def _in_heading(each: _Matched, query: Query) -> int:
+    return each.shelf.having(query.branches, each.hits, HEADING)
+
+
+def _anywhere(each: _Matched, _query: Query) -> int:
+    return each.bits
+
+
+def _walk(shelf: Shelf, bits: int) -> Iterator[tuple[float, UUID]]:
+    return ((-shelf.dated[at], shelf.id(at)) for at in places_in(bits))
+
+
+async def _earliest(conn: AsyncConnection, posted_within: int | None) -> float | None:
+    """The time before which postings are too old, by the database's clock, in seconds since 1970."""
+    if posted_within is None:
+        return None
+    cursor = await conn.execute("select extract(epoch from now())::float8")
+    row: Any = await cursor.fetchone()
+    return float(row[0]) - posted_within * DAY
+
+
+def _columns(units: Sequence[Unit]) -> dict[str, list[str]]:
+    return {"sources": [unit.source for unit in units], "boards": [unit.board for unit in units]}
