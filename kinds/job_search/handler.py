@@ -25,6 +25,7 @@ LAST_SUCCESS = load_sql(__file__, "last_success")
 ASKED_AT_ONCE = 8
 ASKED_PERCENT = 90
 NAMED_FAILURES = 3
+STANDS = 1.0  # seconds for which one reading of how the units stand does for all runs of a slot
 
 JobSearchSettings.load()  # a wrong setting stops the worker when it starts, not its first run
 
@@ -40,15 +41,20 @@ async def search(run: Run, parameters: JobSearch) -> JobSearchResult:
     units = [unit for unit in asked if unit.source in settings.job_sources]
     off = [unit for unit in asked if unit.source not in settings.job_sources]
     _check_boards(parameters, units, off)
-    async with run.db() as conn:
-        await desk.index.check_searchable(conn, parameters.query)
-    standings = await desk.once(("stand", *units), partial(_read_all, run, units, settings))
+    if not desk.index.knows(parameters.query):
+        async with run.db() as conn:
+            await desk.index.check_searchable(conn, parameters.query)
+    herd = (run.scheduled_for, *units)
+    standings = await desk.once(herd, partial(_read_all, run, units, settings), keep=STANDS)
     standings = await _freshen_all(run, desk, standings, settings)
     _check_any(standings)
     run.progress(percent=ASKED_PERCENT, step="match", detail="Matching postings")
     async with run.db() as conn:
         seen = await _last_seen(conn, run, units)
-        matched = await desk.index.match(conn, parameters, units, seen=seen, limit=parameters.limit)
+        generations = [standing.generation for standing in standings]
+        matched = await desk.index.match(
+            conn, parameters, units, seen=seen, generations=generations, limit=parameters.limit
+        )
     return JobSearchResult(
         found=matched.found,
         new=matched.new,
@@ -110,10 +116,10 @@ def _check_any(standings: Sequence[Standing]) -> None:
     """Raise unless something is stored of one of the boards."""
     if any(standing.fetched_at for standing in standings):
         return
-    reasons = [standing.why or "" for standing in standings]
+    reasons = list(dict.fromkeys(standing.why or "" for standing in standings))  # boards of a resting source share one
     named = "; ".join(reasons[:NAMED_FAILURES])
     more = f"; and {len(reasons) - NAMED_FAILURES} more" if len(reasons) > NAMED_FAILURES else ""
-    message = named if len(reasons) == 1 else f"none of the {len(reasons)} job boards could be read: {named}{more}"
+    message = named if len(standings) == 1 else f"none of the {len(standings)} job boards could be read: {named}{more}"
     waits = [standing.rest_seconds for standing in standings if standing.error_can_pass and standing.state != "spent"]
     raise HandlerError(
         message,

@@ -76,12 +76,16 @@ class Index:
         self._lookups: dict[str, str] = {}
         self._twins: defaultdict[int, set[Unit]] = defaultdict(set)
 
+    def knows(self, text: str) -> bool:
+        """Whether every word of the query was looked up, and it can be searched for."""
+        query = parse_query(text)
+        return query.lookups <= self._lookups.keys() and look_up(query, self._lookups) is not None
+
     async def check_searchable(self, conn: AsyncConnection, text: str) -> Query:
         """The query; raises `InvalidInputError` for one without a word to look up, such as `the` or `-python`."""
         query = parse_query(text)
-        words = query.words | ({query.phrase} if query.phrase else set())
-        lookups = {word: self._lookups[word] for word in words if word in self._lookups}
-        if unknown := list(words - lookups.keys()):
+        lookups = {word: self._lookups[word] for word in query.lookups if word in self._lookups}
+        if unknown := list(query.lookups - lookups.keys()):
             rows = await fetch_all(conn, READ_WORDS, {"words": unknown}, _Lookup)
             lookups |= {row.words: row.lookup for row in rows}
             self._remember(lookups)
@@ -106,10 +110,14 @@ class Index:
         units: Sequence[Unit],
         *,
         seen: Sequence[int] = (),
+        generations: Sequence[int] | None = None,
         offset: int = 0,
         limit: int,
     ) -> Match:
         """The open postings of these units that match.
+
+        `generations` are those that the caller knows to be stored: it may be answered from them or from later ones; by
+        default they are read.
 
         `seen` has a generation for each unit; postings opened later, or all if it is empty, are new. They come first,
         then those whose title has all wanted words in a row, then in any order, then those whose company, department
@@ -117,7 +125,7 @@ class Index:
         `twin_key`, is counted and listed once. Raises `InvalidInputError` as `check_searchable` does.
         """
         query = await self.check_searchable(conn, parameters.query)
-        shelves = await self._current(conn, units)
+        shelves = await self._current(conn, units, generations or await _read_generations(conn, units))
         hits = await self._find_words(conn, shelves, query)
         after = await _earliest(conn, parameters.posted_within)
         matched = [
@@ -133,15 +141,15 @@ class Index:
             generations=[shelf.generation if shelf else 0 for shelf in shelves],
         )
 
-    async def _current(self, conn: AsyncConnection, units: Sequence[Unit]) -> list[Shelf | None]:
-        """The shelf of each unit as it is stored now; None for one that was never fetched."""
-        cursor = await conn.execute(READ_GENERATIONS, _columns(units))
-        generations = [generation for (generation,) in await cursor.fetchall()]
+    async def _current(
+        self, conn: AsyncConnection, units: Sequence[Unit], generations: Sequence[int]
+    ) -> list[Shelf | None]:
+        """A shelf of each unit of that generation or a later one; None for one that was never fetched."""
         known = [self._shelves.get(unit) for unit in units]
         stale = [
             unit
             for unit, generation, shelf in zip(units, generations, known, strict=True)
-            if generation != (shelf.generation if shelf else 0)
+            if generation > (shelf.generation if shelf else 0)
         ]
         if not stale:
             return known
@@ -177,17 +185,18 @@ class Index:
         """Where the query's words occur, on each shelf."""
         found: list[dict[str, Hits]] = [{} for _ in shelves]
         statements = dict.fromkeys(query.words, FIND_WORD) | ({query.phrase: FIND_IN_TITLES} if query.phrase else {})
-        for word, statement in statements.items():
-            here = [shelf.words.get((statement, word)) if shelf else NOWHERE for shelf in shelves]
+        for key in ((statement, word) for word, statement in statements.items()):
+            here = [shelf.words.get(key) if shelf else NOWHERE for shelf in shelves]
             unknown = [shelf for shelf, hits in zip(shelves, here, strict=True) if shelf and hits is None]
-            learned = iter(await _find(conn, statement, word, unknown))
+            learned = iter(await _find(conn, key, unknown))
             for each, hits in zip(found, here, strict=True):
-                each[word] = next(learned) if hits is None else hits
+                each[key[1]] = next(learned) if hits is None else hits
         return found
 
 
-async def _find(conn: AsyncConnection, statement: bytes, word: str, shelves: Sequence[Shelf]) -> list[Hits]:
-    """Have these shelves learn where a word or phrase occurs."""
+async def _find(conn: AsyncConnection, key: tuple[bytes, str], shelves: Sequence[Shelf]) -> list[Hits]:
+    """Have these shelves learn where a word or phrase occurs, by the statement that finds it."""
+    statement, word = key
     if not shelves:
         return []
     units = [Unit(shelf.source, shelf.board) for shelf in shelves]
@@ -195,8 +204,13 @@ async def _find(conn: AsyncConnection, statement: bytes, word: str, shelves: Seq
     found = {Unit(row.source, row.board): row for row in rows}
     learned = [_hits(shelf, found.get(unit)) for shelf, unit in zip(shelves, units, strict=True)]
     for shelf, hits in zip(shelves, learned, strict=True):
-        shelf.learn((statement, word), hits)
+        shelf.learn(key, hits)
     return learned
+
+
+async def _read_generations(conn: AsyncConnection, units: Sequence[Unit]) -> list[int]:
+    cursor = await conn.execute(READ_GENERATIONS, _columns(units))
+    return [generation for (generation,) in await cursor.fetchall()]
 
 
 def _hits(shelf: Shelf, found: _Found | None) -> Hits:

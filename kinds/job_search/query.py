@@ -28,6 +28,11 @@ class Query:
         """Every word and phrase of the branches."""
         return {word for branch in self.branches for word in (*branch.wanted, *branch.unwanted)}
 
+    @property
+    def lookups(self) -> set[str]:
+        """All that has to be looked up: the words, and the phrase."""
+        return self.words | ({self.phrase} if self.phrase else set())
+
 
 def parse_query(text: str) -> Query:
     """`"in quotes"` together, `-word` not at all, `OR` between alternatives; everything else must occur."""

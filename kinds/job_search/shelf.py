@@ -9,7 +9,7 @@ from uuid import UUID
 
 from kinds.job_search.query import Branch
 
-MOST_WORDS = 400
+MOST_WORDS = 2_000
 ID = 16  # bytes
 
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 import structlog
 from psycopg import AsyncConnection
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from shared.errors import InvalidInputError, SettingsError, UnknownKindError
 from shared.kinds import (
@@ -99,6 +99,32 @@ def test_wrong_parameters_are_named_by_their_path(parameters: Any, field: str, f
         DEMO.parse(parameters)
     assert raised.value.field == field
     assert raised.value.message.startswith(f"{field}: ")
+
+
+def test_a_kind_may_refuse_what_it_cannot_serve_and_none_does_unless_it_says_so() -> None:
+    def refuse(parameters: Search) -> None:
+        raise InvalidInputError(f"nothing about {parameters.query}", field="parameters.query")
+
+    DEMO.check(Search(query="nurse"))
+    refusing = replace(DEMO, check=refuse)
+    with pytest.raises(InvalidInputError, match="nothing about nurse"):
+        refusing.check(Search(query="nurse"))
+    assert refusing.parse({"query": "nurse"}) == Search(query="nurse"), "what is stored can still be read"
+
+
+def test_a_fault_of_a_models_own_is_told_in_its_words() -> None:
+    class Odd(BaseModel):
+        number: int
+
+        @field_validator("number")
+        @classmethod
+        def _odd(cls, number: int) -> int:
+            if number % 2 == 0:
+                raise ValueError(f"{number} is even")
+            return number
+
+    with pytest.raises(InvalidInputError, match=r"^parameters\.number: 4 is even$"):
+        replace(DEMO, parameters=Odd).parse({"number": 4})
 
 
 def test_a_handler_is_imported_when_it_is_wanted(module: Callable[..., str]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -25,8 +26,14 @@ from kinds.job_search.fetching import (
     store,
 )
 from kinds.job_search.settings import JobSearchSettings
-from kinds.job_search.sources import Fetched
-from kinds.job_search.sources.errors import ThrottledError, UnavailableError, UnknownBoardError
+from kinds.job_search.sources import SOURCES, Fetched
+from kinds.job_search.sources.errors import (
+    RefusedError,
+    SourceError,
+    ThrottledError,
+    UnavailableError,
+    UnknownBoardError,
+)
 from kinds.job_search.units import Unit
 from tests.clock import Clock
 from tests.kinds.job_search.support import ACME, Ports, make_handle, make_posting, put, rows, with_connection
@@ -126,13 +133,12 @@ def test_a_dead_workers_lease_is_taken_over_and_what_it_still_brings_is_refused(
     ("error", "seconds"),
     [
         (ThrottledError("asked too often", retry_after=7), 7),
+        (RefusedError("refuses to answer"), 900),
         (UnavailableError("out of order"), 10),
         (UnknownBoardError("does not exist"), 600),
     ],
 )
-def test_a_unit_rests_after_an_error_and_keeps_its_copy(
-    clock: Clock, error: ThrottledError | UnavailableError | UnknownBoardError, seconds: int
-) -> None:
+def test_a_unit_rests_after_an_error_and_keeps_its_copy(clock: Clock, error: SourceError, seconds: int) -> None:
     clock.freeze(MORNING)
     owner = uuid4()
     with_connection(clock.url, lambda conn: put(conn, make_posting()))
@@ -141,7 +147,8 @@ def test_a_unit_rests_after_an_error_and_keeps_its_copy(
     with_connection(clock.url, lambda conn: release_unit(conn, ACME, owner, error))
     clock.advance(timedelta(seconds=seconds) - SECOND)
     standing = asyncio.run(standing_of(clock.url))
-    assert (standing.state, standing.error, standing.error_can_pass) == ("resting", error.message, error.retry)
+    can_pass = error.retry or isinstance(error, RefusedError)  # as its whole source's rest ends some time
+    assert (standing.state, standing.error, standing.error_can_pass) == ("resting", error.message, can_pass)
     assert (standing.fetched_at, standing.rest_seconds) == (MORNING, 1)
     assert with_connection(clock.url, lambda conn: lease_unit(conn, ACME, uuid4(), SETTINGS)) is None
     clock.advance(SECOND)
@@ -247,3 +254,232 @@ def test_a_failed_board_is_not_asked_again_while_it_rests(database_url: str, ser
     assert (second.state, second.fetched_at) == ("resting", None)
     assert "asked too often" in (second.error or "")
     assert 5 < second.rest_seconds <= 7
+
+
+# What all boards of a source share ------------------------------------------------------------------------------------
+
+MIDNIGHT = datetime(2026, 8, 4, tzinfo=UTC)
+CALLS = "select source, day, calls from foxtrot.fetch_sources order by source"
+ALWAYS = JobSearchSettings(job_freshness_seconds=0)
+LEVER = Unit("lever", "acme")
+
+
+def limit(monkeypatch: pytest.MonkeyPatch, *, calls_a_day: int | None = None, gap: float = 0) -> None:
+    """Let Greenhouse allow only so much."""
+    few = replace(SOURCES["greenhouse"], calls_a_day=calls_a_day, gap=timedelta(seconds=gap))
+    monkeypatch.setitem(SOURCES, "greenhouse", few)
+
+
+def board(number: int) -> Unit:
+    return Unit("greenhouse", f"board{number}")
+
+
+async def ask(
+    conn: AsyncConnection, unit: Unit, error: SourceError | None = None, settings: JobSearchSettings = SETTINGS
+) -> float | None:
+    """Lease the unit and end the lease; its turn, or None when it may not be asked."""
+    owner = uuid4()
+    turn = await lease_unit(conn, unit, owner, settings)
+    if turn is not None:
+        await release_unit(conn, unit, owner, error)
+    await conn.commit()
+    return turn
+
+
+async def states(conn: AsyncConnection, *units: Unit, settings: JobSearchSettings = SETTINGS) -> list[str]:
+    await conn.commit()
+    return [standing.state for standing in await read_units(conn, units, settings)]
+
+
+def test_a_days_calls_are_those_of_all_boards_of_a_source(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit(monkeypatch, calls_a_day=3)
+    clock.freeze(MIDNIGHT - SECOND)
+    units = board(1), board(3), LEVER
+
+    async def work(conn: AsyncConnection) -> None:
+        # Each time zone in which the date is already, or still, another one.
+        await conn.execute("set time zone 'Pacific/Kiritimati'")
+        assert [await ask(conn, board(number)) for number in (1, 2, 1, 2, 3)] == [0, 0, 0, None, None]
+        assert await ask(conn, LEVER) == 0
+        assert await states(conn, *units) == ["spent", "spent", "due"]
+        clock.advance(SECOND)
+        await conn.execute("set time zone 'Pacific/Honolulu'")
+        assert await states(conn, *units) == ["due", "due", "due"]
+        assert [await ask(conn, board(number)) for number in (1, 2, 3, 4)] == [0, 0, 0, None]
+        day, before = MIDNIGHT.date(), (MIDNIGHT - SECOND).date()
+        assert await rows(conn, CALLS) == [("greenhouse", day, 3), ("lever", before, 1)]
+
+    with_connection(clock.url, work)
+
+
+def test_calls_that_fail_count_and_those_that_were_not_made_do_not(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit(monkeypatch, calls_a_day=2)
+    clock.freeze(MORNING)
+
+    async def work(conn: AsyncConnection) -> None:
+        assert await ask(conn, board(1), UnavailableError("out of order")) == 0
+        assert [await ask(conn, board(1)) for _ in range(3)] == [None] * 3
+        clock.advance(timedelta(seconds=10))
+        assert await rows(conn, "select calls from foxtrot.fetch_sources") == [(1,)]
+        await conn.commit()
+        assert await ask(conn, board(1), UnavailableError("out of order")) == 0
+        assert await ask(conn, board(2)) is None
+
+    with_connection(clock.url, work)
+
+
+def test_a_copy_that_is_good_is_fresh_though_nothing_more_may_be_asked(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit(monkeypatch, calls_a_day=1)
+    clock.freeze(MORNING)
+    with_connection(clock.url, lambda conn: put(conn, make_posting()))
+    assert asyncio.run(standing_of(clock.url)).state == "fresh"
+    clock.advance(TEN_MINUTES)
+    standing = asyncio.run(standing_of(clock.url))
+    assert (standing.state, standing.generation) == ("spent", 1)
+    assert standing.why == "Greenhouse may be asked 1 times a day, and was; tomorrow (UTC) again"
+
+
+@pytest.mark.parametrize("commits", [True, False])
+def test_of_all_who_want_the_last_call_one_gets_it(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, *, commits: bool
+) -> None:
+    limit(monkeypatch, calls_a_day=3)
+
+    async def lease(number: int, entered: "asyncio.Queue[int]") -> float | None:
+        async with connect(database_url) as conn:
+            entered.put_nowait(conn.info.backend_pid)
+            return await lease_unit(conn, board(number), uuid4(), SETTINGS)
+
+    async def race() -> list[float | None]:
+        entered: asyncio.Queue[int] = asyncio.Queue()
+        async with connect(database_url) as first:
+            assert [await ask(first, board(0)) for _ in range(2)] == [0, 0]
+            assert await lease_unit(first, board(0), uuid4(), SETTINGS) == 0
+            racing = [asyncio.create_task(lease(number, entered)) for number in range(1, 9)]
+            for _ in racing:
+                await wait_for_lock(database_url, await entered.get())
+            await (first.commit() if commits else first.rollback())
+            return await asyncio.gather(*racing)
+
+    got = [turn for turn in asyncio.run(race()) if turn is not None]
+    assert len(got) == (0 if commits else 1)
+    calls = with_connection(database_url, lambda conn: rows(conn, "select calls from foxtrot.fetch_sources"))
+    assert calls == [(3,)]
+
+
+def test_boards_of_a_source_take_turns(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit(monkeypatch, gap=12.5)
+    clock.freeze(MORNING)
+    lease_ends = "select board, lease_expires_at from foxtrot.fetch_units where source = 'greenhouse' order by board"
+
+    async def work(conn: AsyncConnection) -> None:
+        turns = [await lease_unit(conn, board(number), uuid4(), SETTINGS) for number in range(4)]
+        assert turns == [0, 12.5, 25, None], "the fourth would have to wait longer than a board may take to answer"
+        assert await lease_unit(conn, LEVER, uuid4(), SETTINGS) == 0
+        assert await rows(conn, lease_ends) == [
+            (f"board{number}", MORNING + timedelta(seconds=12.5 * number) + LEASE) for number in range(3)
+        ]
+        assert await rows(conn, "select calls from foxtrot.fetch_sources where source = 'greenhouse'") == [(3,)]
+        await conn.commit()
+        clock.advance(timedelta(seconds=7.5))
+        assert await lease_unit(conn, board(4), uuid4(), SETTINGS) == 30
+        await conn.commit()
+        clock.advance(timedelta(minutes=5))
+        assert await lease_unit(conn, board(5), uuid4(), SETTINGS) == 0
+
+    with_connection(clock.url, work)
+
+
+def test_two_who_lease_at_once_get_turns_that_are_apart(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit(monkeypatch, gap=20)
+
+    async def race() -> float | None:
+        async with connect(database_url) as first, connect(database_url) as second:
+            # Both transactions began, and so read the clock, before either had its turn.
+            await second.execute("select now()")
+            assert await lease_unit(first, board(1), uuid4(), SETTINGS) == 0
+            waiting = asyncio.create_task(lease_unit(second, board(2), uuid4(), SETTINGS))
+            await wait_for_lock(database_url, second.info.backend_pid)
+            await first.commit()
+            return await waiting
+
+    assert 20 <= (asyncio.run(race()) or 0) < 25
+
+
+def test_nobody_asks_before_their_turn(database_url: str, server: BoardServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit(monkeypatch, gap=0.4)
+    arrived: list[float] = []
+
+    def note(request: Any, body: bytes) -> None:
+        arrived.append(time.monotonic())
+        faults.send(request, body)
+
+    names = ("bramblewick", "kestrelmoor", "otterline")
+    server.faults |= dict.fromkeys(names, note)
+
+    async def at_once(ports: Ports) -> list[Standing]:
+        asking = [freshen(make_handle(ports), Unit("greenhouse", name), JobSearchSettings()) for name in names]
+        return await asyncio.gather(*asking)
+
+    began = time.monotonic()
+    assert all(standing.asked for standing in asyncio.run(with_worker(database_url, at_once)))
+    _, second, third = arrived
+    assert (second >= began + 0.4, third >= began + 0.8) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [(ThrottledError("asked too often", retry_after=7), 7), (RefusedError("refuses to answer"), 900)],
+)
+def test_a_source_that_wants_to_be_left_alone_rests_with_all_its_boards(
+    clock: Clock, error: SourceError, seconds: int
+) -> None:
+    clock.freeze(MORNING)
+    units = ACME, OTTERLINE, LEVER
+    left = "select error, rests_until from foxtrot.fetch_sources where source = 'greenhouse'"
+
+    async def work(conn: AsyncConnection) -> None:
+        await put(conn, make_posting("1", OTTERLINE), unit=OTTERLINE)
+        assert await ask(conn, ACME, error) is not None
+        told = [(unit.state, unit.error, unit.rest_seconds) for unit in await read_units(conn, units, ALWAYS)]
+        assert told == [("resting", error.message, seconds)] * 2 + [("due", None, 0)]
+        assert await ask(conn, OTTERLINE, settings=ALWAYS) is None
+        assert await ask(conn, LEVER) == 0
+        clock.advance(timedelta(seconds=seconds) - SECOND)
+        assert await states(conn, *units, settings=ALWAYS) == ["resting", "resting", "due"]
+        clock.advance(SECOND)
+        assert await states(conn, *units, settings=ALWAYS) == ["due", "due", "due"]
+        assert await ask(conn, OTTERLINE, settings=ALWAYS) is not None
+        assert await rows(conn, left) == [(None, None)]
+
+    with_connection(clock.url, work)
+
+
+@pytest.mark.parametrize("error", [UnavailableError("out of order"), UnknownBoardError("does not exist")])
+def test_another_fault_of_one_board_leaves_the_others_alone(clock: Clock, error: SourceError) -> None:
+    clock.freeze(MORNING)
+
+    async def work(conn: AsyncConnection) -> None:
+        assert await ask(conn, ACME, error) == 0
+        assert await states(conn, ACME, OTTERLINE) == ["resting", "due"]
+
+    with_connection(clock.url, work)
+
+
+def test_a_shorter_rest_does_not_end_a_longer_one(clock: Clock) -> None:
+    clock.freeze(MORNING)
+
+    async def work(conn: AsyncConnection) -> None:
+        first, second = uuid4(), uuid4()
+        assert await lease_unit(conn, ACME, first, SETTINGS) is not None
+        assert await lease_unit(conn, OTTERLINE, second, SETTINGS) is not None
+        await release_unit(conn, ACME, first, ThrottledError("left alone", retry_after=600))
+        await release_unit(conn, OTTERLINE, second, ThrottledError("left alone", retry_after=7))
+        [standing] = await read_units(conn, [board(3)], SETTINGS)
+        assert (standing.state, standing.rest_seconds) == ("resting", 600)
+
+    with_connection(clock.url, work)

@@ -212,7 +212,7 @@ async def count_postings(conn: AsyncConnection) -> int:
 
 
 def test_many_failures_are_told_in_one_sentence(database_url: str, server: BoardServer) -> None:
-    server.faults["otterline"] = faults.throttled("7")
+    server.faults["otterline"] = faults.answers(503, headers={"Retry-After": "7"})
     parameters = JobSearch(query="engineer", companies=["otterline", "a", "b", "c"])
     with pytest.raises(HandlerError) as caught:
         run_search(database_url, parameters)

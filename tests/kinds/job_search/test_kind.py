@@ -126,7 +126,7 @@ def test_the_headline(outcome: JobSearchResult, headline: str) -> None:
     [
         ({"companies": ["acme", "ashby:acme"]}, "companies", "Ashby"),
         ({"sources": ["lever", "remotive"]}, "sources", "Remotive"),
-        ({"companies": ["ashby:acme"], "sources": ["remotive"]}, "companies", "Ashby"),
+        ({"companies": ["acme", "ashby:acme"], "sources": ["ashby"]}, "companies", "Ashby"),
     ],
 )
 def test_a_source_that_is_switched_off_is_refused_by_name(
@@ -137,6 +137,14 @@ def test_a_source_that_is_switched_off_is_refused_by_name(
         JOB_SEARCH.check(JobSearch(query="python", **parameters))
     assert caught.value.field == f"parameters.{field}"
     assert caught.value.hint == "Sources that are on: lever, greenhouse (JOB_SOURCES)."
+
+
+def test_sources_that_none_of_the_companies_is_on_are_refused() -> None:
+    parameters = JobSearch(query="python", companies=["acme", "lever:acme"], sources=["ashby"])
+    with pytest.raises(InvalidInputError, match="no company of this search is on ashby") as caught:
+        JOB_SEARCH.check(parameters)
+    assert caught.value.field == "parameters.sources"
+    JOB_SEARCH.check(parameters.model_copy(update={"sources": ["ashby", "lever"]}))
 
 
 def test_what_is_switched_on_may_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

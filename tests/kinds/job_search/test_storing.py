@@ -7,6 +7,8 @@ import pytest
 from psycopg import AsyncConnection
 from psycopg.errors import InsufficientPrivilege
 
+from kinds.job_search.posting import Posting, Salary
+from kinds.job_search.postings import read_postings
 from kinds.job_search.units import Unit
 from tests.clock import Clock
 from tests.kinds.job_search.support import make_posting, put, rows, with_connection
@@ -107,7 +109,89 @@ def test_text_that_fills_the_limits_can_be_stored(database_url: str) -> None:
     assert with_connection(database_url, lambda conn: put(conn, posting)).written == 1
 
 
-@pytest.mark.parametrize("table", ["fetch_units", "postings"])
+OPEN = "select external_id, closed_at is null from foxtrot.postings where board = 'acme' order by 1"
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_what_was_not_listed_for_sixty_days_is_dropped(clock: Clock, *, complete: bool) -> None:
+    clock.freeze(MORNING)
+    kept, gone, other = make_posting("kept"), make_posting("gone"), Unit("greenhouse", "other")
+
+    async def answer(conn: AsyncConnection, *listed: Posting) -> None:
+        await put(conn, *listed, complete=complete)
+        await conn.commit()
+
+    async def work(conn: AsyncConnection) -> None:
+        await put(conn, make_posting("elsewhere", other), unit=other)
+        await answer(conn, kept, gone)
+        ((gone_id,),) = await rows(conn, "select id from foxtrot.postings where external_id = 'gone'")
+        clock.advance(timedelta(days=1))
+        await conn.commit()
+        await answer(conn, kept)
+        clock.advance(timedelta(days=58))
+        await conn.commit()
+        # What a result of then lists can still be read.
+        await answer(conn, kept)
+        page = await read_postings(conn, [gone_id])
+        assert [(posting.id, posting.closed_at is None) for posting in page.postings] == [(gone_id, not complete)]
+        clock.advance(timedelta(days=1) - timedelta(seconds=1))
+        await conn.commit()
+        await answer(conn, kept)
+        assert await rows(conn, OPEN) == [("gone", not complete), ("kept", True)]
+        clock.advance(timedelta(seconds=1))
+        await conn.commit()
+        await answer(conn, kept)
+        assert await rows(conn, OPEN) == [("kept", True)]
+        assert (await read_postings(conn, [gone_id])).postings == []
+        assert await rows(conn, "select board from foxtrot.postings where external_id = 'elsewhere'") == [("other",)]
+
+    with_connection(clock.url, work)
+
+
+def test_what_is_listed_again_after_sixty_days_is_kept_under_its_id(clock: Clock) -> None:
+    clock.freeze(MORNING)
+    read = "select id, closed_at, opened_generation from foxtrot.postings"
+
+    async def work(conn: AsyncConnection) -> None:
+        await put(conn, make_posting("1"))
+        ((id_, *_),) = await rows(conn, read)
+        await conn.commit()
+        clock.advance(timedelta(days=100))
+        assert (await put(conn, make_posting("1"))).written == 1
+        assert await rows(conn, read) == [(id_, None, 1)]
+
+    with_connection(clock.url, work)
+
+
+def test_a_row_of_an_older_release_gets_its_twin_key_with_the_next_fetch(clock: Clock) -> None:
+    clock.freeze(MORNING)
+
+    async def work(conn: AsyncConnection) -> None:
+        await put(conn, make_posting("1"))
+        await conn.execute("update foxtrot.postings set twin_key = null, content_hash = 'of another form'")
+        await conn.commit()
+        stored = await put(conn, make_posting("1"))
+        assert (stored.written, stored.opened) == (1, 0)
+        assert await rows(conn, "select twin_key from foxtrot.postings") == [(make_posting("1").twin_key(),)]
+
+    with_connection(clock.url, work)
+
+
+def test_all_that_a_posting_says_is_stored(database_url: str) -> None:
+    said = {"salary": Salary(1000.5, 2000, "EUR", "month"), "tags": ("Rust", "SQL"), "language": "de", "remote": True}
+
+    async def work(conn: AsyncConnection) -> None:
+        await put(conn, make_posting("1", **said))
+        ((id_,),) = await rows(conn, "select id from foxtrot.postings")
+        [posting] = (await read_postings(conn, [id_])).postings
+        assert (posting.salary_min, posting.salary_max) == (1000.5, 2000)
+        assert (posting.salary_currency, posting.salary_interval) == ("EUR", "month")
+        assert (posting.tags, posting.language, posting.remote) == (["Rust", "SQL"], "de", True)
+
+    with_connection(database_url, work)
+
+
+@pytest.mark.parametrize("table", ["fetch_units", "fetch_sources", "postings"])
 def test_the_api_reads_and_does_not_write(database_url: str, table: str) -> None:
     async def work(conn: AsyncConnection) -> None:
         await put(conn, make_posting())

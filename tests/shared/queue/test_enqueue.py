@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from shared.errors import InvalidInputError
 from shared.kinds import Lane, Status
 from shared.queue import NewRun, enqueue, enqueue_many, find_reusable
 from tests.clock import Clock
@@ -32,6 +33,17 @@ async def test_a_request_becomes_a_pending_run_at_the_front(clock: Clock) -> Non
     assert (run.parameters, run.fingerprint) == ({"query": "nurse"}, new.fingerprint)
     assert (run.client_context, run.retry_of, run.schedule_id) == ({"tab": 1}, rerun_of, None)
     assert (run.created_at, run.available_at, run.finished_at, run.expires_at) == (NOON, NOON, None, None)
+
+
+def test_what_the_kind_cannot_serve_is_no_request() -> None:
+    def refuse(parameters: Search) -> None:
+        if parameters.query == "nurse":
+            raise InvalidInputError("no nurses here", field="parameters.query")
+
+    kind = replace(DEMO, check=refuse)
+    assert NewRun.of(kind, Search(query="baker"), user_id=uuid4()).parameters == {"query": "baker"}
+    with pytest.raises(InvalidInputError, match="no nurses here"):
+        NewRun.of(kind, Search(query="nurse"), user_id=uuid4())
 
 
 @async_test

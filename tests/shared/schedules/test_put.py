@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -10,6 +11,7 @@ from scheduler.ticks import advance
 from shared.cron import tzdata_version
 from shared.errors import InvalidCronError, InvalidInputError, InvalidZoneError, NotFoundError, UnknownKindError
 from shared.fingerprint import fingerprint
+from shared.kinds import Registry
 from shared.models import Schedule, User
 from shared.schedules import CatchUp, Put, Wish, put_schedule
 from tests.clock import Clock
@@ -172,6 +174,29 @@ def test_what_cannot_be_scheduled_is_refused_by_name(
     assert refused.value.field == field
     assert rows(clock.url, "select from foxtrot.schedules") == []
     assert rows(clock.url, TIMES) == []
+
+
+def test_what_the_kind_cannot_serve_is_not_scheduled(clock: Clock) -> None:
+    def refuse(parameters: Search) -> None:
+        if parameters.query == "python":
+            raise InvalidInputError("no snakes here", field="parameters.query")
+
+    registry = Registry([replace(REGISTRY.get("demo"), check=refuse)])
+    user = new_user(clock.url)
+
+    def wish(query: str) -> Put:
+        wanted = changed(DAILY, parameters={"query": query})
+        return on_database(
+            clock.url, lambda conn: put_schedule(conn, registry, user.id, wanted, default_zone="Europe/London")
+        )
+
+    with pytest.raises(InvalidInputError, match="no snakes here"):
+        wish("python")
+    assert rows(clock.url, "select from foxtrot.schedules") == []
+    assert wish("baker").created
+    with pytest.raises(InvalidInputError, match="no snakes here"):
+        wish("python")
+    assert read(clock.url)["parameters"] == {"query": "baker"}
 
 
 def test_a_user_who_is_not_there_has_no_schedules(clock: Clock) -> None:
