@@ -121,9 +121,10 @@ def _check_any(standings: Sequence[Standing]) -> None:
     more = f"; and {len(reasons) - NAMED_FAILURES} more" if len(reasons) > NAMED_FAILURES else ""
     message = named if len(standings) == 1 else f"none of the {len(standings)} job boards could be read: {named}{more}"
     waits = [standing.rest_seconds for standing in standings if standing.error_can_pass and standing.state != "spent"]
+    spent = any(standing.state == "spent" for standing in standings)
     raise HandlerError(
         message,
-        hint="It often passes by itself." if waits else "Check the names of the companies.",
+        hint="It often passes by itself." if waits or spent else "Check the names of the companies.",
         retry=bool(waits),
         retry_after=min(waits, default=0) or None,
     )

@@ -4,9 +4,8 @@ Postgres knows which postings have a word; it is asked once for each word and ge
 search for it. What is left for each user is a few operations on sets of bits.
 """
 
-import heapq
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -16,8 +15,8 @@ from psycopg import AsyncConnection
 
 from kinds.job_search.kind import JobSearch
 from kinds.job_search.query import Query, look_up, parse_query
-from kinds.job_search.shelf import ANYWHERE, HEADING, NOWHERE, TITLE, Hits, Shelf, places_in
-from kinds.job_search.text import fold
+from kinds.job_search.ranking import fold_twins, in_order, match_shelf
+from kinds.job_search.shelf import NOWHERE, Hits, Shelf
 from kinds.job_search.units import Unit
 from shared.db import fetch_all, load_sql
 from shared.errors import InvalidInputError
@@ -56,16 +55,6 @@ class _Found:
     title: bytes
     anywhere: bytes = b""
     heading: bytes = b""
-
-
-@dataclass
-class _Matched:
-    """The postings of one shelf that a search matches, and which of them are new to the user."""
-
-    shelf: Shelf
-    hits: dict[str, Hits]
-    bits: int
-    new: int
 
 
 class Index:
@@ -129,15 +118,15 @@ class Index:
         hits = await self._find_words(conn, shelves, query)
         after = await _earliest(conn, parameters.posted_within)
         matched = [
-            _match(shelf, found, query, parameters, generation, after)
+            match_shelf(shelf, found, query, parameters, generation, after)
             for shelf, found, generation in zip(shelves, hits, seen or [0] * len(units), strict=True)
             if shelf
         ]
-        _fold_twins(matched)
+        fold_twins(matched)
         return Match(
             found=sum(each.bits.bit_count() for each in matched),
             new=sum(each.new.bit_count() for each in matched),
-            ids=list(islice(_in_order(matched, query), offset, offset + limit)),
+            ids=list(islice(in_order(matched, query), offset, offset + limit)),
             generations=[shelf.generation if shelf else 0 for shelf in shelves],
         )
 
@@ -184,7 +173,8 @@ class Index:
     ) -> list[dict[str, Hits]]:
         """Where the query's words occur, on each shelf."""
         found: list[dict[str, Hits]] = [{} for _ in shelves]
-        statements = dict.fromkeys(query.words, FIND_WORD) | ({query.phrase: FIND_IN_TITLES} if query.phrase else {})
+        statements = {query.phrase: FIND_IN_TITLES} if query.phrase else {}
+        statements |= dict.fromkeys(query.words, FIND_WORD)  # of a phrase that is a word too: it knows titles as well
         for key in ((statement, word) for word, statement in statements.items()):
             here = [shelf.words.get(key) if shelf else NOWHERE for shelf in shelves]
             unknown = [shelf for shelf, hits in zip(shelves, here, strict=True) if shelf and hits is None]
@@ -217,69 +207,6 @@ def _hits(shelf: Shelf, found: _Found | None) -> Hits:
     if found is None:
         return NOWHERE
     return Hits(*(shelf.holding(ids) for ids in (found.anywhere, found.heading, found.title)))
-
-
-def _match(
-    shelf: Shelf, hits: dict[str, Hits], query: Query, parameters: JobSearch, seen: int, after: float | None
-) -> _Matched:
-    bits = shelf.having(query.branches, hits, ANYWHERE)
-    if parameters.location is not None:
-        bits &= shelf.at(fold(parameters.location))
-    if parameters.remote is not None:
-        bits &= shelf.said_remote() if parameters.remote else ~shelf.said_remote()
-    if after is not None:
-        bits &= shelf.dated_after(after)
-    return _Matched(shelf, hits, bits, bits & shelf.opened_after(seen))
-
-
-def _fold_twins(matched: Sequence[_Matched]) -> None:
-    """Leave one of each posting that several units list: one that isn't new, else one of a board, else the first.
-
-    Where a unit lists several with the same key, the first of them is the twin of another unit's first, and so on.
-    """
-    same: defaultdict[tuple[int, int], list[tuple[bool, bool, int, int]]] = defaultdict(list)
-    for number, each in enumerate(matched):
-        times: defaultdict[int, int] = defaultdict(int)
-        for at in places_in(each.bits & each.shelf.shared):
-            twin = each.shelf.twins[at]
-            times[twin] += 1
-            same[twin, times[twin]].append((bool(each.new >> at & 1), not each.shelf.complete, number, at))
-    for twins in same.values():
-        for _, _, number, at in sorted(twins)[1:]:
-            matched[number].bits &= ~(1 << at)
-            matched[number].new &= ~(1 << at)
-
-
-def _in_order(matched: Sequence[_Matched], query: Query) -> Iterator[UUID]:
-    """The ids of what matched, best first, made no further than they are asked for."""
-    for new in (True, False):
-        left = [(each, each.new if new else each.bits & ~each.new) for each in matched]
-        for better in (_in_a_row, _in_title, _in_heading, _anywhere):
-            left = [(each, bits) for each, bits in left if bits]
-            best = [bits & better(each, query) for each, bits in left]
-            walks = [_walk(each.shelf, bits) for (each, _), bits in zip(left, best, strict=True) if bits]
-            yield from (posting_id for _, posting_id in heapq.merge(*walks))
-            left = [(each, bits & ~first) for (each, bits), first in zip(left, best, strict=True)]
-
-
-def _in_a_row(each: _Matched, query: Query) -> int:
-    return each.hits[query.phrase].title if query.phrase else 0
-
-
-def _in_title(each: _Matched, query: Query) -> int:
-    return each.shelf.having(query.branches, each.hits, TITLE)
-
-
-def _in_heading(each: _Matched, query: Query) -> int:
-    return each.shelf.having(query.branches, each.hits, HEADING)
-
-
-def _anywhere(each: _Matched, _query: Query) -> int:
-    return each.bits
-
-
-def _walk(shelf: Shelf, bits: int) -> Iterator[tuple[float, UUID]]:
-    return ((-shelf.dated[at], shelf.id(at)) for at in places_in(bits))
 
 
 async def _earliest(conn: AsyncConnection, posted_within: int | None) -> float | None:

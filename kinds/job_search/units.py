@@ -1,6 +1,6 @@
 """Fetch units: which boards of which sources a search is over."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kinds.job_search.boards import split_board
@@ -20,18 +20,20 @@ class Unit:
 def units_of(parameters: JobSearch, settings: JobSearchSettings) -> list[Unit]:
     """The boards of a search: its companies', or the installation's `JOB_BOARDS` and its sources without such boards.
 
-    Narrowed to `sources`, if it names some. Sources that are switched off are among them only for boards that the
-    search itself names.
+    Each is there once, narrowed to `sources`, if it names some. Sources that are switched off are among them only where
+    the search itself names them, or boards of theirs.
     """
     named = [Unit(*split_board(name)) for name in parameters.companies or settings.job_boards]
     if not parameters.companies:
-        named = [unit for unit in named if unit.source in settings.job_sources]
-        named += _without_companies(parameters, settings)
-    return [unit for unit in named if parameters.sources is None or unit.source in parameters.sources]
+        asked = list(dict.fromkeys([*settings.job_sources, *(parameters.sources or ())]))
+        named = [unit for unit in named if unit.source in asked]
+        named += _without_companies(parameters, asked)
+    wanted = (unit for unit in named if parameters.sources is None or unit.source in parameters.sources)
+    return list(dict.fromkeys(wanted))
 
 
-def _without_companies(parameters: JobSearch, settings: JobSearchSettings) -> Iterator[Unit]:
-    for name in settings.job_sources:
+def _without_companies(parameters: JobSearch, sources: Sequence[str]) -> Iterator[Unit]:
+    for name in sources:
         boards = SOURCES[name].boards
         for board in boards(parameters.query, parameters.location) if boards else ():
             yield Unit(name, board)

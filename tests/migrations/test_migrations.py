@@ -105,6 +105,27 @@ def test_script_makes_the_same_as_upgrade(
     assert differences(empty_database_url, Table.metadata) == []
 
 
+OLD_POSTING = """
+insert into foxtrot.postings (
+    source, board, external_id, url, title, company, departments, places, places_key, text, content_hash,
+    first_seen_at, last_seen_at, opened_generation
+) values ('greenhouse', 'acme', '1', 'https://acme.example/1', 'Baker', 'Acme', '{}', '{}', '', '', '', now(), now(), 1)
+"""
+
+
+def test_postings_of_an_older_release_are_kept_and_found(empty_database_url: str) -> None:
+    until, _, _ = migrations.script().partition("-- Running upgrade 0002_job_search ->")
+    found = (
+        "select twin_key is null and tags = '{}' from foxtrot.postings where search @@ to_tsquery('english', 'bakers')"
+    )
+    with psycopg.connect(empty_database_url) as conn:
+        conn.execute(until.encode())
+        conn.execute(OLD_POSTING.encode())
+    assert migrations.upgrade(empty_database_url) == ["0003_sources"]
+    assert fetch(empty_database_url, found) is True
+    assert fetch(empty_database_url, "select count(*) from foxtrot.fetch_sources") == 0
+
+
 # What can go wrong ---------------------------------------------------------------------------------------------------
 
 

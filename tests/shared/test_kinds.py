@@ -124,7 +124,7 @@ def test_a_fault_of_a_models_own_is_told_in_its_words() -> None:
             return number
 
     with pytest.raises(InvalidInputError, match=r"^parameters\.number: 4 is even$"):
-        replace(DEMO, parameters=Odd).parse({"number": 4})
+        Kind("odd", Odd, Odd, "here:nowhere", title="Odd", headline=repr).parse({"number": 4})
 
 
 def test_a_handler_is_imported_when_it_is_wanted(module: Callable[..., str]) -> None:

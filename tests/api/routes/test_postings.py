@@ -11,14 +11,17 @@ from tests.support import make_run, make_schedule, make_timetable
 
 NOON = datetime(2031, 6, 1, 12, tzinfo=UTC)
 FETCHED = (
-    "insert into foxtrot.fetch_units (source, board, generation, fetched_at, complete) values (%s, %s, 1, now(), true)"
+    "insert into foxtrot.fetch_units as known (source, board, generation, fetched_at, complete)"
+    " values (%s, %s, 1, now(), true) on conflict (source, board) do update set generation = known.generation + 1"
 )
 LISTED = """
 insert into foxtrot.postings (
     source, board, external_id, url, title, company, departments, places, places_key, text, content_hash,
-    first_seen_at, last_seen_at, opened_generation
+    first_seen_at, last_seen_at, opened_generation, twin_key
 )
-select 'greenhouse', %(board)s, t, 'https://jobs.example/' || t, t, 'Acme', '{}', '{}', '', '', '', now(), now(), 1
+select
+    %(source)s, %(board)s, t, 'https://' || %(source)s || '.example/' || t, t, 'Acme', '{}', '{}', '', '', '', now(),
+    now(), 1, hashtextextended(%(board)s || t, 0)
 from unnest(%(titles)s::text[]) as t
 returning id
 """
@@ -29,29 +32,33 @@ def board() -> str:
     return f"board-{uuid4().hex}"
 
 
-def listed(person: Person, board: str, *titles: str) -> list[UUID]:
-    """Stored postings of these titles, in that order."""
+def listed(person: Person, board: str, *titles: str, source: str = "greenhouse") -> list[UUID]:
+    """Postings of these titles, in that order, that a fetch has just stored; two sources' of a board are twins."""
 
     async def store(conn: AsyncConnection) -> list[UUID]:
-        await conn.execute(FETCHED, ["greenhouse", board])
-        cursor = await conn.execute(LISTED, {"board": board, "titles": list(titles)})
+        await conn.execute(FETCHED, [source, board])
+        cursor = await conn.execute(LISTED, {"source": source, "board": board, "titles": list(titles)})
         return [posting_id for (posting_id,) in await cursor.fetchall()]
 
     return on_database(person.database_url, store)
 
 
-def searched(person: Person, ids: list[UUID], status: str = "success", kind: str = "job_search") -> RunRow:
+def searched(
+    person: Person, ids: list[UUID], status: str = "success", kind: str = "job_search", new: int = 0
+) -> RunRow:
     user = person.user
     values: dict[str, Any] = {"kind": kind}
     if status == "success":
-        found = {"found": len(ids), "new": 0, "posting_ids": [str(posting_id) for posting_id in ids], "sources": []}
-        values["result"] = found
+        listed = [str(posting_id) for posting_id in ids]
+        values["result"] = {"found": len(ids), "new": new, "posting_ids": listed, "boards": [], "credits": []}
     return on_database(person.database_url, lambda conn: make_run(conn, user, status, **values))
 
 
-def wished(person: Person, board: str, query: str = "engineer", kind: str = "job_search") -> Schedule:
+def wished(
+    person: Person, board: str, query: str = "engineer", kind: str = "job_search", companies: list[str] | None = None
+) -> Schedule:
     user = person.user
-    parameters = {"query": query, "companies": [board]}
+    parameters = {"query": query, "companies": companies or [board]}
 
     async def make(conn: AsyncConnection) -> Schedule:
         timetable = await make_timetable(conn, crons=[f"0 12 * * {uuid4()}"], next_slot=NOON)
@@ -80,6 +87,32 @@ def test_a_runs_postings_come_in_its_order_by_page(ada: Person, board: str) -> N
     assert ada.get(f"/runs/{run.id}/postings").json()["total"] == 3
 
 
+def test_a_page_says_how_many_are_new_and_what_is_due_to_its_sources(ada: Person, board: str) -> None:
+    ids = listed(ada, board, "a", "b") + listed(ada, board, "c", source="remotive")
+    path = f"/runs/{searched(ada, ids, new=2).id}/postings"
+    whole = ada.get(path).json()
+    assert (whole["new"], whole["total"], whole["next_cursor"]) == (2, 3, None)
+    assert [credit["source"] for credit in whole["credits"]] == ["greenhouse", "remotive"]
+    assert all(credit.keys() == {"source", "title", "attribution", "terms"} for credit in whole["credits"])
+    first = ada.get(f"{path}?limit=2").json()
+    assert (first["new"], [credit["title"] for credit in first["credits"]]) == (2, ["Greenhouse"])
+    assert ada.get(f"/runs/{searched(ada, ids[:1], new=500).id}/postings").json()["new"] == 1, "of those it lists"
+
+
+def test_a_posting_says_where_else_it_is_open(ada: Person, board: str) -> None:
+    ids = listed(ada, board, "a", "b") + listed(ada, board, "a", source="lever")
+    path = f"/runs/{searched(ada, ids[:2]).id}/postings"
+    page = ada.get(path).json()
+    assert [posting["also"] for posting in page["postings"]] == [
+        [{"source": "lever", "url": "https://lever.example/a"}],
+        [],
+    ]
+    assert [credit["source"] for credit in page["credits"]] == ["greenhouse", "lever"]
+    close = "update foxtrot.postings set closed_at = now() where id = %s"
+    on_database(ada.database_url, lambda conn: conn.execute(close, [ids[2]]))
+    assert [posting["also"] for posting in ada.get(path).json()["postings"]] == [[], []]
+
+
 def test_a_search_that_found_nothing_has_an_empty_page(ada: Person) -> None:
     assert titles(ada, f"/runs/{searched(ada, []).id}/postings") == [[]]
 
@@ -104,6 +137,23 @@ def test_a_schedule_shows_what_matches_now(ada: Person, board: str) -> None:
     pages = titles(ada, f"/schedules/{schedule.id}/postings")
     assert [len(page) for page in pages] == [2, 1]
     assert {title for page in pages for title in page} == {"Engineer one", "Engineer two", "Engineer three"}
+
+
+def test_a_schedule_shows_what_was_stored_since_the_last_look(ada: Person, board: str) -> None:
+    """The process keeps what it read, and reads again what was fetched anew."""
+    path = f"/schedules/{wished(ada, board, companies=[board, f'lever:{board}']).id}/postings"
+    (one,) = listed(ada, board, "Engineer one")
+    assert titles(ada, path) == [["Engineer one"]]
+    listed(ada, board, "Engineer one", "Engineer two", source="lever")
+    (page,) = titles(ada, path)
+    assert set(page) == {"Engineer one", "Engineer two"}
+    first = next(each for each in ada.get(path).json()["postings"] if each["title"] == "Engineer one")
+    assert (first["id"], [link["source"] for link in first["also"]]) == (str(one), ["lever"])
+    listed(ada, board, "Engineer three")
+    assert sum(len(page) for page in titles(ada, path)) == 3
+    answer = ada.get(path).json()
+    assert (answer["total"], answer["new"]) == (3, None)
+    assert [credit["source"] for credit in answer["credits"]] in (["greenhouse", "lever"], ["lever", "greenhouse"])
 
 
 def test_a_schedule_of_another_kind_has_no_postings(ada: Person, board: str) -> None:

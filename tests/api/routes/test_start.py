@@ -206,3 +206,18 @@ def test_an_empty_body_is_refused(ada: Person) -> None:
 def test_every_wrong_field_is_named(ada: Person) -> None:
     errors = ada.post("/runs", json={"kind": "demo", "parameters": {"times": 11}}).json()["errors"]
     assert {error["field"] for error in errors} == {"parameters.text", "parameters.times"}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "field"),
+    [({"sources": ["lever", "remotive"]}, "sources"), ({"companies": ["acme", "lever:acme"]}, "companies")],
+)
+def test_a_source_that_is_switched_off_is_refused_by_its_field(
+    ada: Person, monkeypatch: pytest.MonkeyPatch, parameters: dict[str, Any], field: str
+) -> None:
+    monkeypatch.setenv("JOB_SOURCES", "greenhouse,lever" if field == "sources" else "greenhouse")
+    response = ada.post("/runs", json={"kind": "job_search", "parameters": {"query": "baker"} | parameters})
+    assert (response.status_code, response.headers["content-type"]) == (422, "application/problem+json")
+    assert response.json()["errors"][0]["field"] == f"parameters.{field}"
+    assert "is switched off in this installation" in response.json()["detail"]
+    assert ada.get("/runs").json()["runs"] == []

@@ -20,6 +20,7 @@ from kinds.job_search.kind import JobSearch
 from kinds.job_search.posting import Posting
 from kinds.job_search.text import fold
 from kinds.job_search.units import Unit
+from shared.errors import InvalidInputError
 from tests.clock import Clock
 from tests.kinds.job_search.support import ACME, make_posting, put, rows, with_connection
 from tests.support import connect, wait_for_lock
@@ -311,6 +312,39 @@ def test_a_word_is_asked_for_once_a_generation(database_url: str) -> None:
         await put(conn, make_posting("1"))
         await match(conn, index, ACME, query="engineer baker")
         assert (asked.count(FIND_WORD), asked.count(FIND_IN_TITLES)) == (4, 1)
+
+    with_connection(database_url, work)
+
+
+def test_a_match_may_be_told_which_generations_there_are(database_url: str) -> None:
+    """It is answered from those or later ones, and nobody is asked."""
+
+    async def work(conn: AsyncConnection) -> None:
+        index = Index()
+        await put(conn, make_posting("1"))
+        told = JobSearch(query="engineer")
+        for generation, found in ((1, 1), (2, 2), (1, 2)):
+            if generation == 2:
+                await put(conn, make_posting("1"), make_posting("2"))
+                stale = await index.match(conn, told, [ACME], generations=[1], limit=10)
+                assert (stale.found, stale.generations) == (1, [1])
+            matched = await index.match(conn, told, [ACME, NEVER], generations=[generation, 0], limit=10)
+            assert (matched.found, matched.generations) == (found, [found, 0])
+
+    with_connection(database_url, work)
+
+
+def test_the_index_knows_what_it_has_looked_up(database_url: str) -> None:
+    async def work(conn: AsyncConnection) -> None:
+        index = Index()
+        assert not index.knows("night baker")
+        for text in ("night baker", "oven", "night -oven"):
+            await index.check_searchable(conn, text)
+        with pytest.raises(InvalidInputError):
+            await index.check_searchable(conn, "the")
+        known = {text: index.knows(text) for text in ("night baker", "baker -night", "baker or oven", "baker night")}
+        assert known == {"night baker": True, "baker -night": True, "baker or oven": True, "baker night": False}
+        assert not any(map(index.knows, ("the", "-night", "baker or -night")))
 
     with_connection(database_url, work)
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+import pytest
 from psycopg import AsyncConnection, AsyncCursor
 
 from kinds.job_search.board_server import BoardServer
@@ -155,6 +156,27 @@ def test_who_asks_while_a_cancelled_errand_cleans_up_has_a_new_one() -> None:
         again.may_end.set()
         assert await asyncio.gather(*late) == ["result 1"] * 3
         assert last.cancelled()
+
+    asyncio.run(main())
+
+
+def test_a_result_may_be_kept_for_a_while_and_an_error_is_not() -> None:
+    async def main() -> None:
+        desk, loop, kept, over = Desk(), asyncio.get_running_loop(), Work(), asyncio.Event()
+        kept.may_end.set()
+        assert [await desk.once("errand", kept, keep=60) for _ in range(3)] == ["result 1"] * 3
+        short = Work()
+        short.may_end.set()
+        assert [await desk.once("short", short, keep=0.01) for _ in range(2)] == ["result 1"] * 2
+        loop.call_later(0.1, over.set)
+        await over.wait()
+        assert await desk.once("short", short, keep=0.01) == "result 2"
+        failing = Work(ValueError("no luck"))
+        failing.may_end.set()
+        for _ in range(2):
+            with pytest.raises(ValueError, match="no luck"):
+                await desk.once("failing", failing, keep=60)
+        assert failing.begun == 2
 
     asyncio.run(main())
 

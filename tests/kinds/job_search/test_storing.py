@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from psycopg import AsyncConnection
@@ -178,7 +179,12 @@ def test_a_row_of_an_older_release_gets_its_twin_key_with_the_next_fetch(clock: 
 
 
 def test_all_that_a_posting_says_is_stored(database_url: str) -> None:
-    said = {"salary": Salary(1000.5, 2000, "EUR", "month"), "tags": ("Rust", "SQL"), "language": "de", "remote": True}
+    said: dict[str, Any] = {
+        "salary": Salary(1000.5, 2000, "EUR", "month"),
+        "tags": ("Rust", "SQL"),
+        "language": "de",
+        "remote": True,
+    }
 
     async def work(conn: AsyncConnection) -> None:
         await put(conn, make_posting("1", **said))
