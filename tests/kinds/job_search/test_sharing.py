@@ -2,9 +2,9 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -18,6 +18,16 @@ from kinds.job_search.kind import JobSearch, JobSearchResult
 from kinds.job_search.sharing import Desk, desk_of
 from tests.kinds.job_search.support import Ports, make_handle
 from tests.support import connect
+
+
+T = TypeVar("T")
+
+PATIENCE = 10  # seconds: what would wait for ever fails
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """What `main` returns; TimeoutError when it doesn't in time."""
+    return asyncio.run(asyncio.wait_for(main, 3 * PATIENCE))
 
 
 class Work:
@@ -37,7 +47,7 @@ class Work:
             await self.may_end.wait()
         except asyncio.CancelledError:
             self.cleaning.set()
-            await self.may_leave.wait()
+            await asyncio.wait_for(self.may_leave.wait(), PATIENCE)
             self.cleaned_up += 1
             raise
         if self.error:
@@ -59,7 +69,7 @@ def test_an_errand_is_done_once_for_all_who_ask_meanwhile() -> None:
         assert await asyncio.gather(*asking) == ["result 1"] * 40
         assert await desk.once("errand", work) == "result 2"
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_other_errands_are_done_on_their_own() -> None:
@@ -73,7 +83,7 @@ def test_other_errands_are_done_on_their_own() -> None:
         one.may_end.set()
         assert await first[0] == "result 1"
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_an_error_is_shared_and_the_errand_is_tried_anew_by_the_next() -> None:
@@ -86,7 +96,7 @@ def test_an_error_is_shared_and_the_errand_is_tried_anew_by_the_next() -> None:
         work.error = None
         assert await desk.once("errand", work) == "result 2"
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_who_is_cancelled_early_leaves_the_errand_to_the_others() -> None:
@@ -102,7 +112,7 @@ def test_who_is_cancelled_early_leaves_the_errand_to_the_others() -> None:
         assert await second == "result 1"
         assert work.cleaned_up == 0
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_the_last_who_is_cancelled_cancels_the_errand_and_waits_until_it_has_cleaned_up() -> None:
@@ -119,7 +129,7 @@ def test_the_last_who_is_cancelled_cancels_the_errand_and_waits_until_it_has_cle
         await asyncio.wait([last])
         assert (last.cancelled(), work.cleaned_up) == (True, 1)
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_an_errand_that_fails_to_clean_up_does_not_hide_that_its_run_was_cancelled() -> None:
@@ -138,7 +148,7 @@ def test_an_errand_that_fails_to_clean_up_does_not_hide_that_its_run_was_cancell
         assert asking.cancelled()
 
     started = asyncio.Event()
-    asyncio.run(main())
+    run(main())
 
 
 def test_who_asks_while_a_cancelled_errand_cleans_up_has_a_new_one() -> None:
@@ -157,7 +167,7 @@ def test_who_asks_while_a_cancelled_errand_cleans_up_has_a_new_one() -> None:
         assert await asyncio.gather(*late) == ["result 1"] * 3
         assert last.cancelled()
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_result_may_be_kept_for_a_while_and_an_error_is_not() -> None:
@@ -178,7 +188,7 @@ def test_a_result_may_be_kept_for_a_while_and_an_error_is_not() -> None:
                 await desk.once("failing", failing, keep=60)
         assert failing.begun == 2
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_runs_of_one_worker_share_a_desk_and_those_of_two_do_not(database_url: str) -> None:
@@ -189,7 +199,7 @@ def test_runs_of_one_worker_share_a_desk_and_those_of_two_do_not(database_url: s
             assert desks[0] is not desks[2]
             assert desks[0].index is not desks[2].index
 
-    asyncio.run(main())
+    run(main())
 
 
 # Fifty runs of one worker ---------------------------------------------------------------------------------------------
@@ -236,7 +246,7 @@ async def fifty_runs(url: str, parameters: JobSearch) -> tuple[list[JobSearchRes
 
 def test_fifty_runs_at_once_ask_a_board_and_read_its_standing_once(database_url: str, server: BoardServer) -> None:
     parameters = JobSearch(query="engineer", companies=["bramblewick", "lever:fernhollow", "otterline"])
-    results, statements = asyncio.run(fifty_runs(database_url, parameters))
+    results, statements = run(fifty_runs(database_url, parameters))
     assert server.requests == {"bramblewick": 1, "lever:fernhollow": 1, "otterline": 1}
     assert len({result.model_dump_json() for result in results}) == 1
     assert results[0].found > 5
@@ -256,7 +266,7 @@ def test_once_they_know_a_board_no_search_reads_its_postings(database_url: str, 
             assert {result.found for result in await asyncio.gather(*running)} == {first.found}
             return ports.statements
 
-    statements = asyncio.run(main())
+    statements = run(main())
     assert (statements[READ_SHELVES], statements[FIND_WORD], statements[LEASE_UNIT]) == (0, 0, 0)
     assert server.requests == {"otterline": 1}
 
@@ -276,7 +286,7 @@ def test_a_run_that_is_cancelled_while_others_wait_costs_them_nothing(database_u
             await holder.commit()
             return await asyncio.gather(*running[RUNS - 2 :])
 
-    first, second = asyncio.run(main())
+    first, second = run(main())
     assert first == second
     assert first.boards[0].outcome == "fetched"
     assert server.requests == {"otterline": 1}
