@@ -19,7 +19,6 @@ from kinds.job_search.sharing import Desk, desk_of
 from tests.kinds.job_search.support import Ports, make_handle
 from tests.support import connect
 
-
 T = TypeVar("T")
 
 PATIENCE = 10  # seconds: what would wait for ever fails
