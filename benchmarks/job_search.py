@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import os
 import platform
+import signal
 import sys
 import tempfile
 import time
@@ -40,6 +41,7 @@ LONGEST = 600.0  # seconds for the sample of users who fetch for themselves
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # ends what it started, as Ctrl-C does
     options = _options()
     figures: dict[str, Any] = {"at": utc_now().isoformat(timespec="seconds"), "options": vars(options)}
     load = os.getloadavg()[0]

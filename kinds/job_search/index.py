@@ -158,8 +158,10 @@ class Index:
             before = self._shelves.get(unit)
             if before is shelf:
                 continue
-            for twin in before.twins if before else ():
+            for twin in set(before.twins) if before else ():
                 self._twins[twin].discard(unit)
+                if not self._twins[twin]:
+                    del self._twins[twin]
             self._shelves[unit] = shelf
             for twin in shelf.twins:
                 self._twins[twin].add(unit)

@@ -71,7 +71,7 @@ class Posting:
 
         Legal forms, marks such as `(m/f/d)`, punctuation and what follows a comma in a place have no part in it.
         """
-        company = _LEGAL_FORM.sub("", _key(self.company)) or _key(self.company)
+        company = _LEGAL_FORM.sub("", _key(self.company))
         places = sorted({_key(place.partition(",")[0]) for place in self.places})
         same = "\n".join([company, _key(_GENDERS.sub(" ", self.title)), *places])
         return int.from_bytes(hashlib.sha256(same.encode()).digest()[:8], signed=True)

@@ -73,8 +73,8 @@ class Shelf:
         self.words[word] = hits
 
     def share(self, twins: AbstractSet[int]) -> None:
-        """Take which twin keys other shelves have too."""
-        self.shared = _bits((at for at, twin in enumerate(self.twins) if twin in twins), len(self.dated))
+        """Take which twin keys other shelves have too; one they had may still matter to a search under way."""
+        self.shared |= _bits((at for at, twin in enumerate(self.twins) if twin in twins), len(self.dated))
 
     def opened_after(self, generation: int) -> int:
         """Those opened in a later generation."""
