@@ -19,7 +19,7 @@ from psycopg.types.json import Jsonb
 from kinds.job_search.settings import JobSearchSettings
 from kinds.job_search.sources import SOURCES, Fetched
 from kinds.job_search.sources.errors import RefusedError, SourceError, ThrottledError
-from kinds.job_search.units import Unit
+from kinds.job_search.units import Unit, columns
 from shared.db import fetch_all, fetch_one, load_sql
 from shared.kinds import Run
 
@@ -137,9 +137,7 @@ async def _ask(run: Run, unit: Unit, owner: UUID, settings: JobSearchSettings, t
 
 async def read_units(conn: AsyncConnection, units: Sequence[Unit], settings: JobSearchSettings) -> list[Standing]:
     """How the units stand, in their order; one never heard of is due."""
-    values = {
-        "sources": [unit.source for unit in units],
-        "boards": [unit.board for unit in units],
+    values = columns(units) | {
         "freshness": [settings.freshness(SOURCES[unit.source].freshness) for unit in units],
         "calls_a_day": [SOURCES[unit.source].calls_a_day for unit in units],
     }

@@ -15,7 +15,7 @@ from kinds.job_search.settings import JobSearchSettings
 from kinds.job_search.sharing import Desk, desk_of
 from kinds.job_search.sources import SOURCES
 from kinds.job_search.sources.base import NEWEST
-from kinds.job_search.units import Unit, units_of
+from kinds.job_search.units import Unit, columns, units_of
 from shared.db import load_sql
 from shared.errors import HandlerError
 from shared.kinds import Run
@@ -132,8 +132,8 @@ def _check_any(standings: Sequence[Standing]) -> None:
 
 async def _last_seen(conn: AsyncConnection, run: Run, units: Sequence[Unit]) -> list[int]:
     """The generation of each unit in the result of the user's last success with these parameters; 0 without one."""
-    asked = {"sources": [unit.source for unit in units], "boards": [unit.board for unit in units]}
-    cursor = await conn.execute(LAST_SUCCESS, {"user_id": run.user_id, "fingerprint": run.fingerprint} | asked)
+    values = {"user_id": run.user_id, "fingerprint": run.fingerprint} | columns(units)
+    cursor = await conn.execute(LAST_SUCCESS, values)
     row = await cursor.fetchone()
     return list(row[0]) if row else []
 

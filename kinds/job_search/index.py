@@ -17,7 +17,7 @@ from kinds.job_search.kind import JobSearch
 from kinds.job_search.query import Query, look_up, parse_query
 from kinds.job_search.ranking import fold_twins, in_order, match_shelf
 from kinds.job_search.shelf import NOWHERE, Hits, Shelf
-from kinds.job_search.units import Unit
+from kinds.job_search.units import Unit, columns
 from shared.db import fetch_all, load_sql
 from shared.errors import InvalidInputError
 
@@ -142,7 +142,7 @@ class Index:
         ]
         if not stale:
             return known
-        loaded = await fetch_all(conn, READ_SHELVES, _columns(stale), Shelf)
+        loaded = await fetch_all(conn, READ_SHELVES, columns(stale), Shelf)
         fresh = {Unit(shelf.source, shelf.board): shelf for shelf in loaded}
         shelves = [fresh.get(unit, shelf) for unit, shelf in zip(units, known, strict=True)]
         self._put([shelf for shelf in shelves if shelf])
@@ -192,7 +192,7 @@ async def _find(conn: AsyncConnection, key: tuple[bytes, str], shelves: Sequence
     if not shelves:
         return []
     units = [Unit(shelf.source, shelf.board) for shelf in shelves]
-    rows = await fetch_all(conn, statement, _columns(units) | {"word": word}, _Found)
+    rows = await fetch_all(conn, statement, columns(units) | {"word": word}, _Found)
     found = {Unit(row.source, row.board): row for row in rows}
     learned = [_hits(shelf, found.get(unit)) for shelf, unit in zip(shelves, units, strict=True)]
     for shelf, hits in zip(shelves, learned, strict=True):
@@ -201,7 +201,7 @@ async def _find(conn: AsyncConnection, key: tuple[bytes, str], shelves: Sequence
 
 
 async def _read_generations(conn: AsyncConnection, units: Sequence[Unit]) -> list[int]:
-    cursor = await conn.execute(READ_GENERATIONS, _columns(units))
+    cursor = await conn.execute(READ_GENERATIONS, columns(units))
     return [generation for (generation,) in await cursor.fetchall()]
 
 
@@ -218,7 +218,3 @@ async def _earliest(conn: AsyncConnection, posted_within: int | None) -> float |
     cursor = await conn.execute("select extract(epoch from now())::float8")
     row: Any = await cursor.fetchone()
     return float(row[0]) - posted_within * DAY
-
-
-def _columns(units: Sequence[Unit]) -> dict[str, list[str]]:
-    return {"sources": [unit.source for unit in units], "boards": [unit.board for unit in units]}

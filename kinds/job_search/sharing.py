@@ -73,4 +73,7 @@ _desks: WeakKeyDictionary[httpx.AsyncClient, Desk] = WeakKeyDictionary()
 
 def desk_of(run: Run) -> Desk:
     """The desk of the run's worker."""
-    return _desks.setdefault(run.http, Desk())
+    desk = _desks.get(run.http)
+    if desk is None:
+        desk = _desks[run.http] = Desk()
+    return desk

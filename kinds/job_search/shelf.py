@@ -80,9 +80,9 @@ class Shelf:
         """Those opened in a later generation."""
         if generation >= self.generation:
             return 0
-        return (
-            self._once(generation, (opened > generation for opened in self.opened)) if generation else self.everything
-        )
+        if generation == 0:
+            return self.everything
+        return self._once(generation, (opened > generation for opened in self.opened))
 
     def dated_after(self, seconds: float) -> int:
         """Those dated later."""

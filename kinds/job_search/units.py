@@ -17,6 +17,11 @@ class Unit:
     board: str
 
 
+def columns(units: Sequence[Unit]) -> dict[str, list[str]]:
+    """Units as statements take them: `sources` and `boards` side by side."""
+    return {"sources": [unit.source for unit in units], "boards": [unit.board for unit in units]}
+
+
 def units_of(parameters: JobSearch, settings: JobSearchSettings) -> list[Unit]:
     """The boards of a search: its companies', or the installation's `JOB_BOARDS` and its sources without such boards.
 
