@@ -1,4 +1,4 @@
-"""The demo: three users in three zones whose job searches are kept fresh from a sample board on this machine."""
+"""The demo: three users in three zones whose job searches are kept fresh from sample boards on this machine."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta

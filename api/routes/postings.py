@@ -64,7 +64,7 @@ async def _of_run(
     _check_kind("run", run.kind)
     if run.status != Status.SUCCESS:
         raise ConflictError(f"The run has no postings: its status is {run.status}.")
-    result = run.result or {}
+    result = run.result or {}  # not by its model: an older release's has other fields, and these two
     ids = [UUID(posting_id) for posting_id in result.get("posting_ids", [])]
     return await read_postings(conn, ids, offset=offset, limit=limit), min(result.get("new", 0), len(ids))
 
