@@ -107,6 +107,17 @@ CREATE TABLE foxtrot.fetch_units (
     CONSTRAINT fetch_units_check3 CHECK (((leased_by IS NULL) = (lease_expires_at IS NULL)))
 );
 
+CREATE TABLE foxtrot.pauses (
+    schedule_id uuid NOT NULL,
+    since timestamp with time zone NOT NULL,
+    bucket smallint NOT NULL,
+    user_id uuid NOT NULL,
+    reason text NOT NULL,
+    until timestamp with time zone,
+    CONSTRAINT pauses_check CHECK ((since <= until)),
+    CONSTRAINT pauses_reason_check CHECK ((reason = ANY (ARRAY['paused'::text, 'inactive'::text])))
+);
+
 CREATE TABLE foxtrot.postings (
     id uuid DEFAULT foxtrot.uuid7(now()) NOT NULL,
     source text NOT NULL,
@@ -275,6 +286,7 @@ CREATE TABLE foxtrot.schedules (
     note text,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    timed_from timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT schedules_bucket_check CHECK (((bucket >= 0) AND (bucket <= 63))),
     CONSTRAINT schedules_catch_up_check CHECK ((catch_up = ANY (ARRAY['latest'::text, 'all'::text, 'none'::text]))),
     CONSTRAINT schedules_check CHECK ((enabled = (paused_at IS NULL))),
@@ -304,7 +316,8 @@ CREATE TABLE foxtrot.ticks (
     skips integer DEFAULT 0 NOT NULL,
     missed integer DEFAULT 0 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
-    finished_at timestamp with time zone
+    finished_at timestamp with time zone,
+    held boolean DEFAULT false NOT NULL
 );
 
 CREATE TABLE foxtrot.timetables (
@@ -313,6 +326,7 @@ CREATE TABLE foxtrot.timetables (
     zone text NOT NULL,
     next_slot timestamp with time zone NOT NULL,
     tzdata text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT timetables_crons_check CHECK (((cardinality(crons) >= 1) AND (cardinality(crons) <= 10)))
 );
 
@@ -354,6 +368,9 @@ ALTER TABLE ONLY foxtrot.fetch_sources
 ALTER TABLE ONLY foxtrot.fetch_units
     ADD CONSTRAINT fetch_units_pkey PRIMARY KEY (source, board);
 
+ALTER TABLE ONLY foxtrot.pauses
+    ADD CONSTRAINT pauses_pkey PRIMARY KEY (schedule_id, since, bucket);
+
 ALTER TABLE ONLY foxtrot.postings
     ADD CONSTRAINT postings_pkey PRIMARY KEY (id);
 
@@ -393,6 +410,8 @@ ALTER TABLE ONLY foxtrot.users
 ALTER TABLE ONLY foxtrot.workers
     ADD CONSTRAINT workers_pkey PRIMARY KEY (id);
 
+CREATE UNIQUE INDEX pauses_open ON foxtrot.pauses USING btree (schedule_id, bucket) WHERE (until IS NULL);
+
 CREATE INDEX postings_heading ON foxtrot.postings USING gin (heading) WHERE (closed_at IS NULL);
 
 CREATE INDEX postings_open ON foxtrot.postings USING btree (source, board) WHERE (closed_at IS NULL);
@@ -413,11 +432,14 @@ CREATE INDEX schedules_expandable ON foxtrot.schedules USING btree (timetable_id
 
 CREATE INDEX skips_by_cover ON foxtrot.skips USING btree (run_id) WHERE (run_id IS NOT NULL);
 
-CREATE INDEX ticks_open ON foxtrot.ticks USING btree (through DESC, scheduled_for, timetable_id) WHERE (finished_at IS NULL);
+CREATE INDEX ticks_open ON foxtrot.ticks USING btree (held, scheduled_for, timetable_id, through) WHERE (finished_at IS NULL);
 
 CREATE INDEX timetables_due ON foxtrot.timetables USING btree (next_slot);
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE ON foxtrot.audit_log FOR EACH STATEMENT EXECUTE FUNCTION foxtrot.refuse_change();
+
+ALTER TABLE ONLY foxtrot.pauses
+    ADD CONSTRAINT pauses_schedule_id_bucket_fkey FOREIGN KEY (schedule_id, bucket) REFERENCES foxtrot.schedules(id, bucket) ON DELETE CASCADE;
 
 ALTER TABLE ONLY foxtrot.schedules
     ADD CONSTRAINT schedules_timetable_id_fkey FOREIGN KEY (timetable_id) REFERENCES foxtrot.timetables(id);
@@ -427,6 +449,8 @@ ALTER TABLE ONLY foxtrot.schedules
 
 ALTER TABLE ONLY foxtrot.ticks
     ADD CONSTRAINT ticks_timetable_id_fkey FOREIGN KEY (timetable_id) REFERENCES foxtrot.timetables(id) ON DELETE CASCADE;
+
+CREATE POLICY own ON foxtrot.pauses TO foxtrot_api USING ((user_id = ( SELECT foxtrot.current_user_id() AS current_user_id))) WITH CHECK ((user_id = ( SELECT foxtrot.current_user_id() AS current_user_id)));
 
 CREATE POLICY own ON foxtrot.queue TO foxtrot_api USING ((user_id = ( SELECT foxtrot.current_user_id() AS current_user_id))) WITH CHECK ((user_id = ( SELECT foxtrot.current_user_id() AS current_user_id)));
 
@@ -440,6 +464,8 @@ CREATE POLICY own ON foxtrot.skips TO foxtrot_api USING ((user_id = ( SELECT fox
 
 CREATE POLICY own ON foxtrot.users TO foxtrot_api USING ((id = ( SELECT foxtrot.current_user_id() AS current_user_id))) WITH CHECK ((id = ( SELECT foxtrot.current_user_id() AS current_user_id)));
 
+ALTER TABLE foxtrot.pauses ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE foxtrot.queue ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE foxtrot.run_steps ENABLE ROW LEVEL SECURITY;
@@ -447,6 +473,8 @@ ALTER TABLE foxtrot.run_steps ENABLE ROW LEVEL SECURITY;
 ALTER TABLE foxtrot.runs ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE foxtrot.schedules ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY service ON foxtrot.pauses TO foxtrot_service USING (true) WITH CHECK (true);
 
 CREATE POLICY service ON foxtrot.queue TO foxtrot_service USING (true) WITH CHECK (true);
 
@@ -478,6 +506,9 @@ GRANT SELECT ON TABLE foxtrot.fetch_sources TO foxtrot_api;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE foxtrot.fetch_units TO foxtrot_service;
 GRANT SELECT ON TABLE foxtrot.fetch_units TO foxtrot_api;
 
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE foxtrot.pauses TO foxtrot_service;
+GRANT SELECT,INSERT,UPDATE ON TABLE foxtrot.pauses TO foxtrot_api;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE foxtrot.postings TO foxtrot_service;
 GRANT SELECT ON TABLE foxtrot.postings TO foxtrot_api;
 
@@ -500,10 +531,14 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE foxtrot.skips TO foxtrot_service;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE foxtrot.skips TO foxtrot_api;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE foxtrot.ticks TO foxtrot_service;
-GRANT SELECT ON TABLE foxtrot.ticks TO foxtrot_api;
+GRANT SELECT,INSERT ON TABLE foxtrot.ticks TO foxtrot_api;
+
+GRANT UPDATE(created_at) ON TABLE foxtrot.ticks TO foxtrot_api;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE foxtrot.timetables TO foxtrot_service;
 GRANT SELECT,INSERT ON TABLE foxtrot.timetables TO foxtrot_api;
+
+GRANT UPDATE(created_at) ON TABLE foxtrot.timetables TO foxtrot_api;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE foxtrot.users TO foxtrot_service;
 GRANT SELECT,INSERT,UPDATE ON TABLE foxtrot.users TO foxtrot_api;

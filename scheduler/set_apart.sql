@@ -20,7 +20,7 @@ with tick as materialized (
     from tick t, held h
     where k.timetable_id = t.timetable_id and k.scheduled_for = t.scheduled_for and k.through = t.through
 )
-insert into foxtrot.ticks (timetable_id, scheduled_for, through, newest, cursor, created_at)
-select t.timetable_id, t.scheduled_for, h.id, t.newest, t.cursor, t.created_at
+insert into foxtrot.ticks (timetable_id, scheduled_for, through, newest, cursor, created_at, held)
+select t.timetable_id, t.scheduled_for, h.id, t.newest, t.cursor, t.created_at, true
 from tick t, held h
 returning timetable_id, scheduled_for, through

@@ -76,6 +76,7 @@ class Timetable(Table, table=True):
     zone: String
     next_slot: Instant
     tzdata: String
+    created_at: Instant
 
 
 class Schedule(Table, table=True):
@@ -108,6 +109,26 @@ class Schedule(Table, table=True):
     note: OptionalString
     created_at: Instant
     updated_at: Instant
+    timed_from: Instant
+
+
+class Pause(Table, table=True):
+    """A stretch of time in which a schedule makes no runs: `paused` by somebody, or its user `inactive`."""
+
+    __tablename__ = "pauses"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["schedule_id", "bucket"], ["foxtrot.schedules.id", "foxtrot.schedules.bucket"], ondelete="CASCADE"
+        ),
+        Index("pauses_open", "schedule_id", "bucket", unique=True, postgresql_where=text("until is null")),
+    )
+
+    schedule_id: Id
+    since: Slot
+    bucket: Bucket
+    user_id: UUID
+    reason: String
+    until: OptionalInstant
 
 
 class Tick(Table, table=True):
@@ -120,9 +141,10 @@ class Tick(Table, table=True):
     __table_args__ = (
         Index(
             "ticks_open",
-            text("through desc"),
+            "held",
             "scheduled_for",
             "timetable_id",
+            "through",
             postgresql_where=text("finished_at is null"),
         ),
     )
@@ -137,6 +159,7 @@ class Tick(Table, table=True):
     missed: int
     created_at: Instant
     finished_at: OptionalInstant
+    held: bool
 
 
 class RunRow(Table, table=True):

@@ -38,7 +38,7 @@ from tests.support import (
 
 T = TypeVar("T")
 
-REVISIONS = ["0001_initial", "0002_job_search", "0003_sources"]
+REVISIONS = ["0001_initial", "0002_job_search", "0003_sources", "0004_schedules"]
 WEEKS = """
 select array_agg(relname::text order by relname) from pg_inherits join pg_class on oid = inhrelid
 where inhparent = 'foxtrot.runs'::regclass
@@ -121,7 +121,7 @@ def test_postings_of_an_older_release_are_kept_and_found(empty_database_url: str
     with psycopg.connect(empty_database_url) as conn:
         conn.execute(until.encode())
         conn.execute(OLD_POSTING.encode())
-    assert migrations.upgrade(empty_database_url) == ["0003_sources"]
+    assert migrations.upgrade(empty_database_url) == ["0003_sources", "0004_schedules"]
     assert fetch(empty_database_url, found) is True
     assert fetch(empty_database_url, "select count(*) from foxtrot.fetch_sources") == 0
 
