@@ -2,15 +2,26 @@
 
 import subprocess
 import sys
-import time
 import zoneinfo
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from shared.cron import check_crons, check_zone, next_slots, tzdata_version, zone_names
-from shared.errors import FoxtrotError, InvalidCronError, InvalidInputError, InvalidZoneError
+from shared.cron import (
+    check_crons,
+    check_zone,
+    clock_changes,
+    last_slots,
+    months_too_short,
+    next_slots,
+    once_a_day,
+    slots_between,
+    tzdata_version,
+    zone_names,
+)
+from shared.cron_words import explain
+from shared.errors import InvalidCronError, InvalidInputError, InvalidZoneError
 
 NOW = datetime(2026, 8, 1, tzinfo=UTC)
 FIVE_MINUTES = timedelta(minutes=5)
@@ -23,6 +34,10 @@ def utc(text: str) -> datetime:
 def slots(crons: str | list[str], zone: str, after: str, n: int) -> list[str]:
     found = next_slots([crons] if isinstance(crons, str) else crons, zone, utc(after), n)
     return [slot.strftime("%m-%d %H:%M") for slot in found]
+
+
+def local(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def check(crons: str | list[str], *, min_interval: timedelta = FIVE_MINUTES, after: datetime = NOW) -> list[str]:
@@ -51,6 +66,8 @@ def refusal(crons: str | list[str], *, min_interval: timedelta = FIVE_MINUTES) -
         # Lord Howe moves by half an hour: 02:00 becomes 02:30, which exists itself
         ("0 2 * * *", "Australia/Lord_Howe", "2026-10-02", ["10-02 15:30", "10-03 15:30", "10-04 15:00"]),
         ("30 2 * * *", "Australia/Lord_Howe", "2026-10-02", ["10-02 16:00", "10-03 15:30", "10-04 15:30"]),
+        # and 02:00 becomes 01:30, so that 01:30 comes at 14:30 and again at 15:00, UTC
+        ("30 1 * * *", "Australia/Lord_Howe", "2026-04-03", ["04-03 14:30", "04-04 14:30", "04-05 15:00"]),
         ("45 1 * * *", "Australia/Lord_Howe", "2026-04-03", ["04-03 14:45", "04-04 14:45", "04-05 15:15"]),
         # Morocco goes back for Ramadan and forward after it
         ("30 2 * * *", "Africa/Casablanca", "2026-02-14", ["02-14 01:30", "02-15 01:30", "02-16 02:30"]),
@@ -115,6 +132,7 @@ def test_a_repetition_around_the_new_year_is_remembered() -> None:
         ("*/20 2 * * *", "America/New_York", "2026-03-08T05:00", ["03-09 06:00"]),
         ("*/15 1 * * *", "Australia/Lord_Howe", "2026-04-04T14:40", ["04-04 14:45", "04-04 15:00", "04-04 15:15"]),
         ("*/15 2 * * *", "Australia/Lord_Howe", "2026-10-03T12:00", ["10-03 15:30", "10-03 15:45", "10-04 15:00"]),
+        ("30 */1 * * *", "Australia/Lord_Howe", "2026-04-04T14:10", ["04-04 14:30", "04-04 15:00", "04-04 16:00"]),
         ("15 * * * *", "Australia/Lord_Howe", "2026-10-03T14:00", ["10-03 14:45", "10-03 16:15"]),
         ("*/30 2 * * *", "Africa/Casablanca", "2026-02-15T01:20", ["02-15 01:30", "02-15 02:00", "02-15 02:30"]),
         ("*/30 0 * * *", "Asia/Beirut", "2026-03-28T12:00", ["03-29 21:00"]),
@@ -148,6 +166,14 @@ def test_a_wall_rule_fires_at_every_real_minute_that_matches(
 def test_only_a_star_that_begins_the_minute_or_hour_makes_a_wall_rule(cron: str, repeats: bool) -> None:
     second_pass = next_slots([cron], "Europe/London", utc("2026-10-25T01:29"), 1) == [utc("2026-10-25T01:30")]
     assert second_pass == repeats
+
+
+def test_every_hour_of_the_fixed_rule_is_given_once() -> None:
+    assert slots("30 0-23 * * *", "Australia/Lord_Howe", "2026-04-04T14:00", 3) == [
+        "04-04 14:30",
+        "04-04 16:00",
+        "04-04 17:00",
+    ]
 
 
 def test_a_star_in_a_date_field_does_not_make_a_wall_rule() -> None:
@@ -185,6 +211,7 @@ def test_the_midnight_after_a_missing_date_is_one_slot(zone: str, after: str, ex
         ("* * 0", ["08-02", "08-09"]),
         ("* * 7", ["08-02", "08-09"]),
         ("* * sun", ["08-02", "08-09"]),
+        ("* * FRI-7", ["08-01", "08-02", "08-07"]),
         ("* * 5-7", ["08-01", "08-02", "08-07"]),
         ("* * MON-wed", ["08-03", "08-04", "08-05", "08-10"]),
         ("* feb,APR *", ["02-01", "02-02"]),
@@ -271,6 +298,195 @@ def test_next_slots_refuses_what_the_check_refuses() -> None:
         next_slots(["0 8 * * *"], "Mars", NOW, 1)
 
 
+# Parts of the sequence
+
+
+def test_slots_between_are_those_from_the_start_on_and_before_the_end() -> None:
+    noon, next_noon = utc("2026-08-01T11:00"), utc("2026-08-02T11:00")
+    assert slots_between(["0 12 * * *"], "Europe/London", noon, next_noon, 9) == [noon]
+    just_after, just_later = (at + timedelta(microseconds=1) for at in (noon, next_noon))
+    assert slots_between(["0 12 * * *"], "Europe/London", just_after, just_later, 9) == [next_noon]
+    assert slots_between(["0 12 * * *"], "Europe/London", next_noon, noon, 9) == []
+
+
+def test_slots_between_are_the_first_ones() -> None:
+    start = utc("2026-03-29")
+    assert slots_between(["30 * * * *"], "UTC", start, utc("2030-01-01"), 3) == next_slots(
+        ["30 * * * *"], "UTC", start, 3
+    )
+    assert slots_between(["30 * * * *"], "UTC", start, utc("2030-01-01"), 0) == []
+
+
+def test_the_last_slots_go_up_to_the_instant_and_following_ones_go_on() -> None:
+    until = utc("2026-08-03T07:00")
+    found = last_slots(["0 8,10 * * *"], "Europe/London", NOW, until, 3)
+    assert found == [utc("2026-08-02T07:00"), utc("2026-08-02T09:00"), until]
+    assert next_slots(["0 8,10 * * *"], "Europe/London", until, 1) == [utc("2026-08-03T09:00")]
+    just_before = until - timedelta(microseconds=1)
+    assert last_slots(["0 8,10 * * *"], "Europe/London", NOW, just_before, 1) == [utc("2026-08-02T09:00")]
+
+
+def test_the_last_slots_are_fewer_when_there_were_no_more() -> None:
+    eight = utc("2026-08-01T07:00")
+    assert last_slots(["0 8 * * *"], "Europe/London", eight, eight, 5) == [eight]
+    assert last_slots(["0 8 * * *"], "Europe/London", eight, utc("2026-08-02"), 0) == []
+    assert last_slots(["0 8 * * *"], "Europe/London", utc("2026-08-02"), eight, 5) == []
+    leap_days = last_slots(["0 0 29 2 *"], "UTC", utc("1895-01-01"), utc("1910-01-01"), 5)
+    assert [slot.year for slot in leap_days] == [1896, 1904, 1908]
+
+
+def test_the_last_slots_of_two_thousand_years_of_minutes() -> None:
+    found = last_slots(["* * * * *"], "Europe/London", utc("0026-01-01"), NOW, 2)
+    assert found == [NOW - timedelta(minutes=1), NOW]
+
+
+@pytest.mark.parametrize(
+    ("crons", "expected"),
+    [
+        (["0 8 * * *"], True),
+        (["0 8 * * MON", "0 8 1 * *"], True),
+        (["@daily"], True),
+        (["0 8 * * MON", "0 9 * * TUE"], False),
+        (["0 8,9 * * *"], False),
+        (["*/60 8 * * *"], False),  # a wall rule: twice where 08:00 comes twice
+        (["0 * * * *"], False),
+    ],
+)
+def test_once_a_day_is_one_fixed_time(crons: list[str], expected: bool) -> None:
+    assert once_a_day(crons) == expected
+
+
+@pytest.mark.parametrize("part", [slots_between, last_slots, clock_changes])
+@pytest.mark.parametrize("field", ["start", "end"])
+def test_a_part_between_naive_instants_is_refused(part: Callable[..., object], field: str) -> None:
+    bounds = {"start": NOW, "end": NOW} | {field: NOW.replace(tzinfo=None)}
+    with pytest.raises(InvalidInputError, match="2026-08-01T00:00:00 has no time zone"):
+        part(["0 8 * * *"], "UTC", *bounds.values(), *([] if part is clock_changes else [1]))
+
+
+# Clock changes
+
+
+def test_a_clock_change_names_what_runs_otherwise() -> None:
+    crons = ["30 1 * * *", "*/20 1 * * *", "45 * * * *"]
+    gap, fold = clock_changes(crons, "Europe/London", utc("2026-01-01"), utc("2027-01-01"))
+    assert (gap.at, gap.begin, gap.end, gap.gap) == (
+        utc("2026-03-29T01:00"),
+        local("2026-03-29T01:00"),
+        local("2026-03-29T02:00"),
+        True,
+    )
+    assert gap.fixed == (local("2026-03-29T01:30"),)
+    assert gap.wall == tuple(local(f"2026-03-29T01:{minute}") for minute in ("00", "20", "40"))
+    assert (fold.at, fold.begin, fold.end, fold.gap) == (
+        utc("2026-10-25T01:00"),
+        local("2026-10-25T01:00"),
+        local("2026-10-25T02:00"),
+        False,
+    )
+    assert fold.fixed == (local("2026-10-25T01:30"),)
+    assert fold.wall == tuple(local(f"2026-10-25T01:{minute}") for minute in ("00", "20", "40"))
+
+
+def test_what_a_rule_of_every_hour_names_too_is_no_wonder_in_a_fold() -> None:
+    [gap] = clock_changes(["30 1 * * *", "*/30 * * * *"], "Europe/London", utc("2026-01-01"), utc("2027-01-01"))
+    assert (gap.gap, gap.fixed, gap.wall) == (True, (local("2026-03-29T01:30"),), ())
+
+
+def test_a_clock_change_that_touches_nothing_is_left_out() -> None:
+    year = utc("2026-01-01"), utc("2027-01-01")
+    assert clock_changes(["0 8 * * *", "*/5 * * * *", "30 1 * * MON"], "Europe/London", *year) == []
+    assert clock_changes(["30 1 * * *"], "UTC", *year) == []
+    assert clock_changes(["30 1 * * *"], "Europe/London", utc("2026-03-29T01:01"), utc("2026-10-25T01:00")) == []
+    both = clock_changes(["30 1 * * *"], "Europe/London", utc("2026-03-29T01:00"), utc("2026-10-25T01:01"))
+    assert [change.gap for change in both] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("cron", "always", "mostly"),
+    [
+        ("0 8 31 * *", [2, 4, 6, 9, 11], [2, 4, 6, 9, 11]),
+        ("0 8 30,31 1-3 *", [2], [2]),
+        ("0 8 29 * *", [], [2]),
+        ("0 8 29 2 *", [], [2]),
+        ("0 8 28-31 * *", [], []),
+        ("0 8 L * *", [], []),
+        ("0 8 31,L * *", [], []),
+        ("0 8 31 * FRI", [], []),  # every Friday of those months
+        ("0 8 * * *", [], []),
+    ],
+)
+def test_months_without_the_day(cron: str, always: list[int], mostly: list[int]) -> None:
+    assert months_too_short(cron, leap=True) == always
+    assert months_too_short(cron, leap=False) == mostly
+
+
+# Words
+
+
+@pytest.mark.parametrize(
+    ("crons", "sentence"),
+    [
+        ("0 8 * * *", "At 08:00 every day"),
+        ("@daily", "At 00:00 every day"),
+        ("0 8,10,14 * * *", "At 08:00, 10:00 and 14:00 every day"),
+        (
+            "0 8 * * *|0 10 * * *|0 14 * * *|0 16 * * *|45 16 * * *|0 22 * * *",
+            "At 08:00, 10:00, 14:00, 16:00, 16:45 and 22:00 every day",
+        ),
+        ("0 8 * * 1-5", "At 08:00 on Monday to Friday"),
+        ("30 7 * * MON-FRI|0 9 * * 1-5", "At 07:30 and 09:00 on Monday to Friday"),
+        ("0 10 * * SAT,SUN|0 8 * * 1-5", "At 08:00 on Monday to Friday; at 10:00 on Saturday and Sunday"),
+        ("0 8 * * MON|0 8 1 * *", "At 08:00 on Monday and on the 1st of every month"),
+        ("0 8 * * 0", "At 08:00 on Sunday"),
+        ("0 8 * * 5-7", "At 08:00 on Friday to Sunday"),
+        ("0 8 * * 0-6", "At 08:00 every day"),
+        ("0 8 * * MON,WED,FRI", "At 08:00 on Monday, Wednesday and Friday"),
+        ("0 8 * * MON#1", "At 08:00 on the first Monday of every month"),
+        ("0 8 * 3,6 5L", "At 08:00 on the last Friday of March and June"),
+        ("0 8 * * 1,0#2", "At 08:00 on Monday and the second Sunday of every month"),
+        ("0 8 * 6-8 *", "At 08:00 every day in June to August"),
+        ("0 8 * JAN,JUL MON", "At 08:00 on Monday in January and July"),
+        ("0 8 1,15 * *", "At 08:00 on the 1st and 15th of every month"),
+        (
+            "0 8 2,3,11,12,13,21,22,23,31 * *",
+            "At 08:00 on the 2nd, 3rd, 11th to 13th, 21st to 23rd and 31st of every month",
+        ),
+        ("0 8 1-7 5 *", "At 08:00 on 1 to 7 May"),
+        ("0 8 */5 * *", "At 08:00 on every 5th day from the 1st to the 31st of every month"),
+        ("0 8 L * *", "At 08:00 on the last day of every month"),
+        ("0 8 15,LW * *", "At 08:00 on the 15th and last weekday of every month"),
+        ("0 8 29 2 *", "At 08:00 on 29 February"),
+        ("0 8 13 * 5", "At 08:00 on the 13th of every month and also on Friday"),
+        ("0 8 1-31 * 5", "At 08:00 every day"),
+        (
+            "0 8 */2 * MON,TUE",
+            "At 08:00 on every 2nd day from the 1st to the 31st of every month if it is Monday or Tuesday",
+        ),
+        ("0 8 1-7 * */2", "At 08:00 on the 1st to 7th of every month if it is Tuesday, Thursday, Saturday or Sunday"),
+        ("@hourly", "Every hour"),
+        ("0 0-23 * * *", "Every hour"),
+        ("30 * * * *", "At 30 minutes past every hour"),
+        ("1 * * * 6", "At 1 minute past every hour on Saturday"),
+        ("*/5 * * * *", "Every 5 minutes"),
+        ("*/5 * * * *|0 8 * * *", "At 08:00 and every 5 minutes every day"),
+        ("* 8 * * *", "Every minute from 08:00 to 08:59 every day"),
+        ("*/15 9-17 * * 1-5", "Every 15 minutes from 09:00 to 17:45 on Monday to Friday"),
+        ("0 9-17 * * *", "Every hour from 09:00 to 17:00 every day"),
+        ("0 */2 * * *", "Every 2 hours from 00:00 to 22:00 every day"),
+        ("5/15 * * * *", "Every 15 minutes from 00:05 to 23:50 every day"),
+        ("1-1/10 * * * *", "Every 10 minutes from 00:01 to 23:51 every day"),
+        ("*/30 */12 * * *", "At 00:00, 00:30, 12:00 and 12:30 every day"),
+        ("*/90 8 * * *", "At 08:00 every day"),
+        ("*/7 * * * *", "At minutes 0, 7, 14, 21, 28, 35, 42, 49 and 56 of every hour"),
+        ("3,17 8-14,20 * * *", "At minutes 3 and 17 of the hours 08:00 to 14:00 and 20:00 every day"),
+        ("7 0-9,12-20 * * *", "At minute 7 of the hours 00:00 to 09:00 and 12:00 to 20:00 every day"),
+    ],
+)
+def test_a_timetable_in_words(crons: str, sentence: str) -> None:
+    assert explain(crons.split("|")) == explain(crons.split("|")[::-1]) == sentence
+
+
 # The dialect
 
 
@@ -295,36 +511,48 @@ def test_equal_timetables_have_one_canonical_list() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cron", "words"),
+    ("cron", "words", "hint"),
     [
-        ("0 0 8 * * *", "has 6 fields instead of 5"),
-        ("0 8 * *", "has 4 fields instead of 5"),
-        ("", "has 0 fields"),
-        ("@reboot", "has 1 fields"),
-        ("@daily * * * *", "bad minute"),
-        ("\u0660 \u0668 * * *", "not plain ASCII"),
-        ("0 8 * *\u2003*", "not plain ASCII"),
-        ("1-99999999 * * * *", "bad minute"),
-        ("0 0-100000000 * * *", "bad hour"),
-        ("*/0 * * * *", "bad minute"),
-        ("50-10 * * * *", "bad minute"),
-        ("0 24 * * *", "bad hour"),
-        ("0 8 0 * *", "bad day-of-month"),
-        ("0 8 * 13 *", "bad month"),
-        ("0 8 * * 8", "bad day-of-week"),
-        ("0 8 * * MON#6", "bad day-of-week"),
-        ("0 8 30 2 *", "bad day-of-month"),
-        ("0 8 ? * *", "bad day-of-month"),
-        (",".join(["1"] * 300) + " * * * *", "has 607 characters, at most 100 are allowed"),
-        ("0 8 * * *" + " " * 92, "has 101 characters"),
+        ("0 8 * *", "has 4 fields instead of 5", "Write minute (0-59), hour (0-23)"),
+        ("*", "has 1 field instead of 5", "Write minute"),
+        ("", "has 0 fields", "Write minute"),
+        ("0 0 8 * * *", "has 6 fields instead of 5: seconds are not supported", "Leave out the first field."),
+        ("0 0 8 * * ? 2027", "has 7 fields", "Write minute"),
+        ("@reboot", "is no alias that is known here", "Use @hourly, @daily, @weekly, @monthly, @yearly or five fields"),
+        ("@daily * * * *", "bad minute '@DAILY'", "Write minute"),
+        ("@every 5m", "has 2 fields", "or one of @hourly @daily"),
+        ("\u0660 \u0668 * * *", "not plain ASCII", "Write digits as 0-9"),
+        ("0 8 * *\u2003*", "not plain ASCII", "separate the fields by spaces"),
+        ("0 8 * * *\x00", r"bad day-of-week '*\x00'", "day of week (0-7, SUN-SAT, MON#1, 5L)"),
+        ("1-99999999 * * * *", "bad minute '1-99999999'", "minute (0-59)"),
+        ("0 0-100000000 * * *", "bad hour '0-100000000'", "hour (0-23)"),
+        ("*/0 * * * *", "bad minute '*/0'", "Write minute"),
+        ("50-10 * * * *", "bad minute '50-10'", "Write minute"),
+        ("0 24 * * *", "bad hour '24'", "Write minute"),
+        ("0 8 0 * *", "bad day-of-month '0'", "day of month (1-31 if the month has it, L)"),
+        ("0 8 * 13 *", "bad month '13'", "month (1-12, JAN-DEC)"),
+        ("0 8 * * 8", "bad day-of-week '8'", "Write minute"),
+        ("0 8 * * sat-sun", "bad day-of-week 'SAT-SUN'", "A range ends on Sunday as 7, such as FRI-7."),
+        ("0 8 * * MON#6", "bad day-of-week 'MON#6'", "Write minute"),
+        ("0 8 30 2 *", "day-of-month '30' never comes in month '2'", "L is the last day of any month"),
+        ("0 8 31 feb,4 *", "day-of-month '31' never comes in month 'FEB,4'", "Choose a date that exists"),
+        ("0 8 32 2 *", "bad day-of-month '32'", "Write minute"),
+        ("0 8 30 13 *", "bad month '13'", "Write minute"),
+        ("0 8 ? * *", "bad day-of-month '?'", "Write minute"),
+        (",".join(["1"] * 300) + " * * * *", "has 607 characters, at most 100 are allowed", "Split it into several"),
+        ("0 8 * * *" + " " * 92, "has 101 characters", "Split it into several"),
+        (",".join(["0-59"] * 120) + " * * * *", "has 607 characters", "Split it into several"),
+        ("* " * 50_000, "has 100000 characters", "Split it into several"),
+        ("0/" + "9" * 90 + " * * * x", "bad day-of-week 'X'", "Write minute"),
     ],
 )
-def test_outside_the_dialect(cron: str, words: str) -> None:
+def test_outside_the_dialect(cron: str, words: str, hint: str) -> None:
     error = refusal(["0 10 * * *", cron])
     assert words in error.message
     assert repr(cron[:40]).upper()[:-1] in error.message.upper()
     assert len(error.message) < 250
-    assert (error.field, bool(error.hint)) == ("crons", True)
+    assert error.field == "crons"
+    assert hint in (error.hint or "")
 
 
 def test_a_hundred_characters_are_accepted() -> None:
@@ -333,13 +561,17 @@ def test_a_hundred_characters_are_accepted() -> None:
 
 @pytest.mark.parametrize("count", [0, 11])
 def test_a_timetable_has_one_to_ten_expressions(count: int) -> None:
-    assert f"not {count}" in refusal(["0 8 * * *"] * count).message
+    error = refusal(["0 8 * * *"] * count)
+    assert error.message == f"a timetable has 1 to 10 cron expressions, not {count}"
+    assert error.hint == "Times of the same dates fit in one expression, such as '0 8,10,14 * * *'."
     assert check(["0 8 * * *"] * 10) == ["0 8 * * *"]
 
 
-@pytest.mark.parametrize("cron", ["0 0 */31 * 1#5", "0 0 31 2,4,6 *", "0 0 * 2 MON#5"])
+@pytest.mark.parametrize("cron", ["0 0 */31 * 1#5", "0 0 * 2 MON#5"])
 def test_what_never_fires_within_five_years_is_refused(cron: str) -> None:
-    assert repr(cron) in refusal(["0 8 * * *", cron]).message
+    error = refusal(["0 8 * * *", cron])
+    assert error.message == f"cron expression {cron!r} has no slot within 5 years of 2026-08-01"
+    assert error.hint == "Choose a date that comes round sooner."
 
 
 def test_five_years_are_counted_to_the_instant() -> None:
@@ -396,6 +628,24 @@ def test_an_expression_too_dense_by_itself_is_named_alone() -> None:
     assert refusal(["*/5 * * * *", "* 8 * * *"]).message.startswith("slots of '* 8 * * *' come 1 min apart")
 
 
+@pytest.mark.parametrize(
+    ("least", "hint"),
+    [
+        (FIVE_MINUTES, "Leave at least 5 min between two slots, as '*/5 * * * *' does."),
+        (timedelta(minutes=7), "Leave at least 7 min between two slots."),
+        (timedelta(hours=1), "Leave at least 60 min between two slots."),
+        (timedelta(hours=2), "Leave at least 120 min between two slots."),
+    ],
+)
+def test_the_way_out_of_too_often(least: timedelta, hint: str) -> None:
+    assert refusal("* * * * *", min_interval=least).hint == hint
+
+
+@pytest.mark.parametrize("cron", ["*/1,*/1,*/1,*/1,*/1,*/1 * * * *", "0-59 0-23 1-31 1-12 0-7", "*/4 8 29 2 *"])
+def test_every_minute_is_too_often_however_it_is_written(cron: str) -> None:
+    assert "apart, the least is 5 min" in refusal(cron).message
+
+
 def test_a_least_interval_of_days() -> None:
     day = timedelta(days=1)
     assert check(["0 8 * * *"], min_interval=day) == ["0 8 * * *"]
@@ -430,6 +680,16 @@ def test_a_listed_zone_is_kept_as_typed(name: str) -> None:
         ("Paris", "Did you mean Europe/Paris?"),
         ("Tokio", "Did you mean Asia/Tokyo?"),
         ("London, UK", "Did you mean Europe/London?"),
+        ("EST5EDT-ish", "Did you mean EST5EDT?"),
+        ("Europe", "Name a place too, such as Europe/Amsterdam."),
+        ("america/argentina/", "Name a place too, such as America/Argentina/Buenos_Aires."),
+        ("PST", "An abbreviation can mean several zones: use the name of a place, such as Europe/London."),
+        ("CEST", "An abbreviation can mean several zones: use the name of a place, such as Europe/London."),
+        ("UTC+2", "An offset knows no summer time: use the name of a place, such as Europe/London."),
+        ("+02:00", "An offset knows no summer time: use the name of a place, such as Europe/London."),
+        ("Europe/London\x00", "Did you mean Europe/London?"),
+        ("a/" * 150, "Use an IANA name such as Europe/London."),
+        ("america/" * 100_000, "Use an IANA name such as Europe/London."),
         ("Factory", "Use an IANA name such as Europe/London."),
         ("localtime", "Use an IANA name such as Europe/London."),
         ("../../etc/passwd", "Use an IANA name such as Europe/London."),
@@ -457,61 +717,3 @@ def test_zone_names_are_those_of_places() -> None:
     assert not names & {"Factory", "localtime", "posixrules"}
     assert not [name for name in names if name.startswith(("right/", "posix/"))]
     assert all(next_slots(["0 8 * * *"], name, NOW, 1) for name in names)
-
-
-# Speed
-
-
-def fastest(call: Callable[[], object]) -> float:
-    """Least CPU seconds of five calls, so that a busy neighbour does not count."""
-    times = []
-    for _ in range(5):
-        start = time.process_time()
-        call()
-        times.append(time.process_time() - start)
-    return min(times)
-
-
-@pytest.mark.parametrize(
-    "crons",
-    [
-        [f"{5 * i} {i} {i + 1},{2 * i + 1} * {i % 7}" for i in range(10)],
-        [f"*/5 {i}-23 * * *" for i in range(9)] + ["0 3 29 2 *"],
-        [f"{i} 8 * {i + 1} *" for i in range(10)],
-    ],
-)
-def test_ten_expressions_are_checked_and_answered_in_10_ms(crons: list[str]) -> None:
-    def call() -> None:
-        check(crons)
-        next_slots(crons, "America/New_York", NOW, 6)
-
-    assert fastest(call) < 0.010
-
-
-@pytest.mark.parametrize(
-    "cron",
-    [
-        ",".join(["0-59"] * 120) + " * * * *",
-        "1-99999999 * * * *",
-        "0/" + "9" * 90 + " * * * x",
-        "*/1,*/1,*/1,*/1,*/1,*/1 * * * *",
-        "\u0660-\u0665 * * * *",
-        "@reboot",
-        "0 0 */31 * 1#5",
-        "* " * 50_000,
-    ],
-)
-def test_hostile_input_is_refused_in_5_ms(cron: str) -> None:
-    def call() -> None:
-        with pytest.raises(FoxtrotError):
-            check(cron)
-
-    assert fastest(call) < 0.005
-
-
-def test_a_hostile_zone_is_refused_in_10_ms() -> None:
-    def call() -> None:
-        with pytest.raises(InvalidZoneError):
-            check_zone("america/" * 100_000)
-
-    assert fastest(call) < 0.010

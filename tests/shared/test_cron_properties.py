@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from importlib import resources
-from itertools import pairwise
+from itertools import groupby, pairwise, product
 from zoneinfo import ZoneInfo
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.cron import check_crons, next_slots, zone_names
+from shared.cron import check_crons, clock_changes, last_slots, next_slots, slots_between, zone_names
+from shared.cron_words import explain
 from shared.errors import InvalidCronError
 
 MINUTE = timedelta(minutes=1)
@@ -152,7 +153,7 @@ def assert_agrees(several: list[Rule], zone: str, change: datetime) -> None:
 
 
 def test_every_change_of_every_zone_agrees_with_the_walk_over_its_minutes() -> None:
-    assert len(changes()) > 500
+    assert (len(canonical_zones()), len(changes())) > (330, 600)
     fixed = [Rule("15,45", "0-3", "* * *"), Rule("0", "0", "* * *"), Rule("30", "23", "* * 6,7")]
     wall = [Rule("*/30", "*", "* * *"), Rule("*/7", "22-23", "* * *"), Rule("30", "*/2", "* * SUN")]
     for zone, change in changes():
@@ -165,6 +166,14 @@ def test_every_change_of_every_zone_agrees_with_the_walk_over_its_minutes() -> N
 def test_any_timetable_agrees_with_the_walk_around_any_change(data: st.DataObject, several: list[Rule]) -> None:
     zone, change = data.draw(st.sampled_from(changes()))
     assert_agrees(several, zone, change)
+
+
+@settings(exact, max_examples=150)
+@given(st.data(), rules, instants)
+def test_any_timetable_agrees_with_the_walk_at_any_instant_of_any_zone(
+    data: st.DataObject, several: list[Rule], instant: datetime
+) -> None:
+    assert_agrees(several, data.draw(st.sampled_from(canonical_zones())), instant.replace(second=0, microsecond=0))
 
 
 @settings(exact, max_examples=300)
@@ -206,11 +215,90 @@ def assert_once_for_every_date(zone: str, hour: int, minute: int) -> None:
             assert (slot - MINUTE).astimezone(place).replace(tzinfo=None) < wanted < at
 
 
+def touched(zone: str, last: datetime) -> tuple[datetime, datetime]:
+    """The local times that a change leaves out or repeats: the first, and the one after the last."""
+    out, into = (at.astimezone(ZoneInfo(zone)).replace(tzinfo=None) for at in (last, last + MINUTE))
+    return min(out + MINUTE, into), max(out + MINUTE, into)
+
+
 def test_a_fixed_daily_time_fires_once_for_every_date_of_every_zone() -> None:
     for zone in canonical_zones():
         assert_once_for_every_date(zone, 0, 0)
-    for zone in {zone for zone, _ in changes()}:
-        assert_once_for_every_date(zone, 2, 30)
+    for zone, those in groupby(changes(), key=lambda change: change[0]):
+        firsts = {touched(zone, last)[0] for _, last in those}
+        for hour, minute in {(2, 30), *((first.hour, first.minute) for first in firsts)}:
+            assert_once_for_every_date(zone, hour, minute)
+
+
+# Parts of the sequence
+
+
+@settings(exact, max_examples=200)
+@given(st.data(), rules)
+def test_slots_between_and_the_last_slots_are_parts_of_the_sequence(data: st.DataObject, several: list[Rule]) -> None:
+    zone, change = data.draw(st.sampled_from(changes()))
+    crons = [rule.cron for rule in several]
+    sequence = next_slots(crons, zone, change - 2 * DAY, 400)
+    spots = st.sampled_from(sequence) | st.integers(-1500, 1500).map(lambda minutes: change + minutes * MINUTE)
+    moved = st.sampled_from([timedelta(0), timedelta(microseconds=1), timedelta(microseconds=-1), DAY / 7])
+    begin, end = sorted(min(data.draw(spots) + data.draw(moved), sequence[-1]) for _ in range(2))
+    n = data.draw(st.integers(0, 60))
+    inside = [slot for slot in sequence if begin <= slot <= end]
+    assert last_slots(crons, zone, begin, end, n) == inside[max(len(inside) - n, 0) :]
+    assert slots_between(crons, zone, begin, end, n) == [slot for slot in inside if slot < end][:n]
+
+
+@settings(exact, max_examples=100)
+@given(st.data(), rules, instants, st.integers(1, 1000))
+def test_the_last_slots_of_years_are_the_end_of_the_sequence(
+    data: st.DataObject, several: list[Rule], until: datetime, days: int
+) -> None:
+    zone = data.draw(st.sampled_from(canonical_zones()))
+    crons = [rule.cron for rule in several]
+    found = last_slots(crons, zone, until - days * DAY, until, 7)
+    before = found[0] - timedelta(microseconds=1) if found else until - days * DAY
+    assert [slot for slot in next_slots(crons, zone, before, 8) if slot <= until] == found
+    if len(found) < 7:
+        assert next_slots(crons, zone, until - days * DAY - timedelta(microseconds=1), 1)[0] == (
+            found[0] if found else next_slots(crons, zone, until, 1)[0]
+        )
+
+
+def named(several: list[Rule], begin: datetime, end: datetime) -> set[datetime]:
+    days = {begin.date(), end.date()}
+    return {time for rule in several for day in days for time in rule.times(day) if begin <= time < end}
+
+
+@settings(exact, max_examples=300)
+@given(st.data(), rules)
+def test_a_clock_change_tells_what_runs_otherwise(data: st.DataObject, several: list[Rule]) -> None:
+    zone, last = data.draw(st.sampled_from(changes()))
+    crons = [rule.cron for rule in several]
+    begin, end = touched(zone, last)
+    fixed = named([rule for rule in several if rule.fixed], begin, end)
+    wall = named([rule for rule in several if not rule.fixed], begin, end)
+    some_hours = named([rule for rule in several if not rule.fixed and len(HOURS[rule.hour]) < 24], begin, end)
+    gap = last.astimezone(ZoneInfo(zone)).replace(tzinfo=None) < begin
+    fixed, wall = (fixed, some_hours - fixed) if gap else (fixed - wall, some_hours)
+    found = clock_changes(crons, zone, last, last + 2 * MINUTE)
+    assert [(change.at, change.begin, change.end, change.gap) for change in found] == (
+        [(last + MINUTE, begin, end, gap)] if fixed or wall else []
+    )
+    assert [(set(change.fixed), set(change.wall)) for change in found] == [(fixed, wall)] * len(found)
+    slots = set(next_slots(crons, zone, last - AROUND, 2000))
+    assert last + MINUTE in slots or not (gap and fixed)
+    for local in () if gap else fixed | wall:
+        passes = [local.replace(tzinfo=ZoneInfo(zone), fold=fold).astimezone(UTC) for fold in (0, 1)]
+        assert [at in slots for at in passes] == [True, local in wall]
+
+
+def test_the_same_words_mean_the_same_slots() -> None:
+    by_words: dict[str, set[tuple[datetime, ...]]] = {}
+    for minute, hour, dates in product(MINUTES, HOURS, DATES):
+        cron = Rule(minute, hour, dates).cron
+        by_words.setdefault(explain([cron]), set()).add(tuple(next_slots([cron], "UTC", BEGIN, 40)))
+    assert {words for words, those in by_words.items() if len(those) > 1} == set()
+    assert len(by_words) < len(MINUTES) * len(HOURS) * len(DATES)
 
 
 @settings(exact, max_examples=60)
