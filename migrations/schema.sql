@@ -114,6 +114,7 @@ CREATE TABLE foxtrot.pauses (
     user_id uuid NOT NULL,
     reason text NOT NULL,
     until timestamp with time zone,
+    note text,
     CONSTRAINT pauses_check CHECK ((since <= until)),
     CONSTRAINT pauses_reason_check CHECK ((reason = ANY (ARRAY['paused'::text, 'inactive'::text])))
 );

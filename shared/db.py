@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -111,6 +112,14 @@ async def in_transaction(
     except (TimeoutError, PoolTimeout) as error:
         raise DatabaseError(f"Postgres did not answer within {deadline:g} s") from error
     raise AssertionError
+
+
+async def read_now(conn: AsyncConnection) -> datetime:
+    """The database's now: when the transaction began."""
+    row = await (await conn.execute("select now()")).fetchone()
+    assert row is not None  # noqa: S101 - a select without a table always answers
+    now: datetime = row[0]
+    return now
 
 
 def describe(url: str) -> str:

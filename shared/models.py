@@ -129,6 +129,7 @@ class Pause(Table, table=True):
     user_id: UUID
     reason: String
     until: OptionalInstant
+    note: OptionalString
 
 
 class Tick(Table, table=True):

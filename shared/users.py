@@ -4,9 +4,12 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from shared.db import load_sql
+from shared.db import fetch_one, load_sql
+from shared.errors import NotFoundError
+from shared.models import User
 
 UPSERT = load_sql(__file__, "upsert_user")
+READ = b"select * from foxtrot.users where id = %(user_id)s and bucket = foxtrot.bucket_of(%(user_id)s)"
 ACT_AS = b"select set_config('role', 'foxtrot_api', true), set_config('foxtrot.user_id', %(user_id)s, true)"
 
 
@@ -26,6 +29,14 @@ async def upsert_user(
     """
     values = {"user_id": user_id, "org_id": org_id, "email": email, "zone": zone, "seen": seen}
     await conn.execute(UPSERT, values)
+
+
+async def read_user(conn: AsyncConnection, user_id: UUID) -> User:
+    """The user; raises `NotFoundError` when there is none."""
+    user = await fetch_one(conn, READ, {"user_id": user_id}, User)
+    if user is None:
+        raise NotFoundError(f"user {user_id} does not exist", hint="Users are added when they first sign in.")
+    return user
 
 
 async def act_as(conn: AsyncConnection, user_id: UUID) -> None:

@@ -17,6 +17,7 @@ from shared.db import in_transaction
 from shared.errors import DatabaseError
 from shared.kinds import Progress, Status
 from shared.queue import FailedAttempt, Fence, Outcome, Recorded, Said, Snoozed, finish, progress, retry, snooze
+from shared.schedules import pause_after_failures
 from shared.wake import backoff
 from worker.failures import MESSAGE_LENGTH, clean
 from worker.leases import Me
@@ -37,17 +38,21 @@ POISON = (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, p
 class Flusher:
     """Keeps every outcome until it is written, and the latest word of each attempt's progress.
 
-    `pending` and `said` are what is not written yet; `refused` counts the outcomes that the fence did not let in;
-    `on_written` hears of every write.
+    `pending` and `said` are what is not written yet; `finished` counts runs that ended here, `refused` the outcomes that
+    the fence did not let in; `on_written` hears of every write. A schedule whose runs keep failing is paused.
     """
 
-    def __init__(self, pool: AsyncConnectionPool, me: Me, on_written: Callable[[], None]) -> None:
+    def __init__(
+        self, pool: AsyncConnectionPool, me: Me, on_written: Callable[[], None], failures_before_pause: int
+    ) -> None:
         self.pending: dict[Fence, Ended] = {}
         self.said: dict[Fence, Said] = {}
+        self.finished = 0
         self.refused = 0
         self._pool = pool
         self._me = me
         self._on_written = on_written
+        self._failures_before_pause = failures_before_pause
         self._loop = asyncio.get_running_loop()
         self._due = asyncio.Event()
         self._progress_due = False
@@ -129,6 +134,10 @@ class Flusher:
             if self.pending.pop(fence, None) and fence not in accepted:
                 self._refuse(ended)
         self._on_written()
+        outcomes = [ended for ended in batch if isinstance(ended, Outcome) and ended.fence in accepted]
+        self.finished += len(outcomes)
+        failed = [outcome.run_id for outcome in outcomes if outcome.status is Status.FAILED]
+        await pause_after_failures(self._pool, failed, failures=self._failures_before_pause)
 
     async def _write_alone(self, ended: Ended) -> None:
         try:

@@ -18,6 +18,7 @@ from shared.db import in_transaction, open_pool
 from shared.errors import DatabaseError
 from shared.kinds import Kind, Registry
 from shared.queue import leave, mark_stopping, register, rescue
+from shared.schedules import pause_after_failures
 from shared.settings import RECONCILE_EVERY, RESCUE_EVERY, Settings
 from shared.wake import Channel, listen
 from worker.claiming import Claimer, Shares
@@ -54,7 +55,7 @@ class Worker:
         self.pool = pool
         self.stop = stop
         self.exit_code = 0
-        self.flusher = Flusher(pool, me, on_written=self.outcomes_written)
+        self.flusher = Flusher(pool, me, self.outcomes_written, settings.failures_before_pause)
         self.attempts = Attempts(
             kinds,
             Tools(http, pool, self.flusher.say),
@@ -82,6 +83,8 @@ class Worker:
         if rescued.given_back or rescued.failed:
             log.warning("runs_rescued", given_back=rescued.given_back, failed=rescued.failed)
             self.claimer.wake()
+        failures = self._settings.failures_before_pause
+        await pause_after_failures(self.pool, rescued.failed_ids, failures=failures)
 
     def lose(self, worker_id: UUID) -> None:
         """Take word that the lease of a row has expired."""

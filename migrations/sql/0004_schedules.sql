@@ -4,7 +4,7 @@
 alter table foxtrot.schedules add column timed_from timestamptz not null default now();
 update foxtrot.schedules set timed_from = created_at;
 
--- A stretch of time in which a schedule made no runs: its slots have this reason instead of a row each.
+-- A stretch of time in which a schedule made no runs: its slots have this reason instead of a row each. `note` says more.
 create table foxtrot.pauses (
     schedule_id uuid not null,
     since timestamptz not null,
@@ -12,6 +12,7 @@ create table foxtrot.pauses (
     user_id uuid not null,
     reason text not null check (reason in ('paused', 'inactive')),
     until timestamptz,
+    note text,
     primary key (schedule_id, since, bucket),
     foreign key (schedule_id, bucket) references foxtrot.schedules (id, bucket) on delete cascade,
     check (since <= until)

@@ -46,6 +46,7 @@ class NewRun:
         org_id: str | None = None,
         subject: str | None = None,
         client_context: dict[str, Any] | None = None,
+        schedule_id: UUID | None = None,
         retry_of: UUID | None = None,
         available_at: datetime | None = None,
     ) -> Self:
@@ -63,6 +64,7 @@ class NewRun:
             fingerprint=fingerprint(kind.name, org_id, parameters),
             max_attempts=kind.retry.attempts,
             client_context=client_context,
+            schedule_id=schedule_id,
             retry_of=retry_of,
             available_at=available_at,
         )

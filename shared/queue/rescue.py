@@ -1,7 +1,8 @@
 """Rescue: the runs of a worker that died start again elsewhere."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from uuid import UUID
 
 from psycopg import AsyncConnection
 
@@ -19,6 +20,7 @@ class Rescued:
 
     given_back: int
     failed: int
+    failed_ids: list[UUID] = field(default_factory=list, compare=False)
 
 
 async def rescue(conn: AsyncConnection, retention: timedelta = KEPT) -> Rescued:

@@ -59,4 +59,5 @@ with recursive holder as (
 )
 select
     (select count(*) from given_back)::int as given_back,
-    (select count(*) from failed)::int as failed
+    (select count(*) from failed)::int as failed,
+    array(select id from failed) as failed_ids

@@ -8,6 +8,8 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from shared.db import fetch_all, fetch_one, load_sql
+from shared.errors import NotFoundError
+from shared.schedules.wish import named
 
 LIST = load_sql(__file__, "list_schedules")
 
@@ -17,8 +19,9 @@ class ReadSchedule:
     """A schedule as its user sees it.
 
     `zone` is what was asked for (`user` or a name), `timetable_zone` the name that it stands for now. `next_slot` is
-    None while the schedule is paused or dormant. The last success is the newest run that did the same work (the same
-    kind and parameters), whoever asked for it; `found` and `new` are its result's, None when it has no such numbers.
+    None while the schedule is paused, for which `pause_note` may say why, or dormant. The last success is the newest
+    run that did the same work (the same kind and parameters), whoever asked for it; `found` and `new` are its result's,
+    None when it has no such numbers.
     """
 
     id: UUID
@@ -33,6 +36,7 @@ class ReadSchedule:
     catch_up: str
     enabled: bool
     paused_at: datetime | None
+    pause_note: str | None
     dormant: bool
     effective_from: datetime
     note: str | None
@@ -48,9 +52,14 @@ class ReadSchedule:
 
 async def list_schedules(conn: AsyncConnection, user_id: UUID) -> list[ReadSchedule]:
     """All schedules of the user, by key."""
-    return await fetch_all(conn, LIST, {"user_id": user_id, "schedule_id": None}, ReadSchedule)
+    values = {"user_id": user_id, "everything": True, "schedule_id": None, "key": None}
+    return await fetch_all(conn, LIST, values, ReadSchedule)
 
 
-async def find_schedule(conn: AsyncConnection, user_id: UUID, schedule_id: UUID) -> ReadSchedule | None:
-    """The user's schedule; None when there is none and when it is somebody else's."""
-    return await fetch_one(conn, LIST, {"user_id": user_id, "schedule_id": schedule_id}, ReadSchedule)
+async def find_schedule(conn: AsyncConnection, user_id: UUID, name: str) -> ReadSchedule:
+    """The user's schedule of that id or key; raises `NotFoundError`, also when it is somebody else's."""
+    values = {"user_id": user_id, "everything": False, **named(name)}
+    found = await fetch_one(conn, LIST, values, ReadSchedule)
+    if found is None:
+        raise NotFoundError("No such schedule.", hint="Look for its key in the list of your schedules.")
+    return found

@@ -19,7 +19,7 @@ from kinds.job_search.board_faults import delayed
 from kinds.job_search.board_server import BoardServer
 from shared.db import connect
 from shared.kinds import load_registry
-from shared.schedules import Wish, put_schedule
+from shared.schedules import Rules, Wish, put_schedule
 from shared.tokens import user_id_of
 from tests.render import ROOT, Build, HostedPostgres, Service, build, free_port, read_services, stop, wait_for
 from tests.support import wait_until
@@ -109,7 +109,7 @@ async def _missed_slot(url: str, board: str) -> datetime:
     slot = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=2)
     wish = Wish("daily", "job_search", {"query": "designer", "companies": [board]}, [f"{slot:%M %H} * * *"], zone="UTC")
     async with await connect(url, "test", autocommit=False) as conn:
-        await put_schedule(conn, load_registry(["kinds"]), ADA, wish, default_zone="UTC")
+        await put_schedule(conn, load_registry(["kinds"]), ADA, wish, rules=Rules("UTC"))
         await conn.execute("update foxtrot.timetables set next_slot = %s", [slot])
         await conn.execute("update foxtrot.schedules set effective_from = %s", [slot - timedelta(hours=1)])
     return slot

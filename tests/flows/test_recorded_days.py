@@ -31,7 +31,7 @@ from kinds.job_search.sources import SOURCES
 from shared.cron import next_slots
 from shared.kinds import Registry, load_registry
 from shared.queue import NewRun, disagreements, enqueue
-from shared.schedules import Wish, put_schedule
+from shared.schedules import Rules, Wish, put_schedule
 from shared.tokens import user_id_of
 from shared.users import upsert_user
 from tests.clock import Clock
@@ -171,7 +171,7 @@ async def _sign_up(url: str, registry: Registry) -> None:
         for one in SEARCHERS:
             await upsert_user(conn, one.id, zone=one.zone)
             wish = Wish("jobs", "job_search", one.parameters, one.crons)
-            await put_schedule(conn, registry, one.id, wish, default_zone="Europe/London")
+            await put_schedule(conn, registry, one.id, wish, rules=Rules("Europe/London"))
 
 
 @contextmanager

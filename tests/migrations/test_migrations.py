@@ -23,7 +23,7 @@ from cli.postgres import EmbeddedPostgres
 from migrations import snapshot
 from shared.errors import DatabaseError
 from shared.kinds import Lane, Status
-from shared.models import AuditEntry, FetchSource, FetchUnit, PostingRow, RunStatus, RunStep, Skip, Table
+from shared.models import AuditEntry, FetchSource, FetchUnit, Pause, PostingRow, RunStatus, RunStep, Skip, Table
 from tests.clock import Clock
 from tests.support import (
     connect,
@@ -282,6 +282,8 @@ async def make_one_of_each(conn: AsyncConnection) -> None:
     of_user = {"user_id": user.id, "bucket": user.bucket}
     skip = {"schedule_id": schedule.id, "scheduled_for": timetable.next_slot, "reason": "overlap", "run_id": run.id}
     await insert(conn, Skip, of_user | skip)
+    pause = {"schedule_id": schedule.id, "since": timetable.next_slot, "reason": "paused"}
+    await insert(conn, Pause, of_user | pause)
     await insert(conn, RunStep, of_user | {"run_id": run.id, "name": "fetch", "attempt": 1, "value": {"pages": 3}})
     await insert(conn, AuditEntry, {"actor": "me", "action": "cancel", "detail": {"run": str(run.id)}})
     await insert(conn, FetchSource, {"source": "here", "day": timetable.next_slot.date(), "calls": 3})

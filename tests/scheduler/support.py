@@ -16,7 +16,7 @@ from scheduler.service import PassCounts, pass_once
 from shared.db import Timeouts, open_pool
 from shared.kinds import Kind, Registry
 from shared.models import Schedule, Timetable
-from shared.schedules import Wish, put_schedule
+from shared.schedules import Rules, Wish, put_schedule
 from shared.settings import Settings
 from tests.support import connect, make_schedule, make_user
 
@@ -90,7 +90,7 @@ async def wish(conn: AsyncConnection, crons: Sequence[str], zone: str, **values:
     """A new user with one schedule; the id of the user."""
     user = await make_user(conn)
     wanted = Wish(key="mine", kind="demo", parameters={}, crons=crons, zone=zone, **values)
-    await put_schedule(conn, REGISTRY, user.id, wanted, default_zone="Europe/London")
+    await put_schedule(conn, REGISTRY, user.id, wanted, rules=Rules("Europe/London"))
     return user.id
 
 

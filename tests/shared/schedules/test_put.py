@@ -1,6 +1,6 @@
 import asyncio
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -9,50 +9,51 @@ from psycopg import AsyncConnection
 
 from scheduler.ticks import advance
 from shared.cron import tzdata_version
-from shared.errors import InvalidCronError, InvalidInputError, InvalidZoneError, NotFoundError, UnknownKindError
+from shared.errors import (
+    ConflictError,
+    InvalidCronError,
+    InvalidInputError,
+    InvalidZoneError,
+    NotFoundError,
+    UnknownKindError,
+)
 from shared.fingerprint import fingerprint
 from shared.kinds import Registry
-from shared.models import Schedule, User
-from shared.schedules import CatchUp, Put, Wish, put_schedule
+from shared.models import Timetable, User
+from shared.schedules import CatchUp, Put, Rules, Wish, put_schedule
+from shared.users import act_as
 from tests.clock import Clock
-from tests.scheduler.support import REGISTRY, Search, on_database, pass_over, rows, slots
-from tests.support import connect, make_tick, make_timetable, make_user, wait_for_lock
+from tests.scheduler.support import REGISTRY, Search, end_runs, on_database, pass_over, rows, slots
+from tests.shared.schedules.support import (
+    AT,
+    DAILY,
+    DAY,
+    EIGHT,
+    HOUR,
+    RULES,
+    as_user,
+    changed,
+    new_user,
+    put,
+    shown,
+    stored,
+)
+from tests.support import connect, make_run, make_schedule, make_tick, make_timetable, make_user, wait_for_lock
 
-AT = datetime(2031, 3, 30, 7, 30, tzinfo=UTC)
-EIGHT = datetime(2031, 3, 30, 8, tzinfo=UTC)
-HOUR = timedelta(hours=1)
-DAILY = Wish(key="mine", kind="demo", parameters={"query": "python"}, crons=["0 8 * * *"], zone="UTC")
 TIMES = "select crons, t.zone, next_slot from foxtrot.timetables t order by crons, t.zone"
 
 
-def changed(wish: Wish, **values: Any) -> Wish:
-    return Wish(**(vars(wish) | values))
-
-
-async def store(conn: AsyncConnection, user: User, wish: Wish) -> Put:
-    return await put_schedule(conn, REGISTRY, user.id, wish, default_zone="Europe/London")
-
-
-def put(url: str, user: User, wish: Wish = DAILY) -> Put:
-    return on_database(url, lambda conn: store(conn, user, wish))
-
-
-def new_user(url: str, **values: Any) -> User:
-    return on_database(url, lambda conn: make_user(conn, **values))
-
-
-def read(url: str) -> dict[str, Any]:
-    names = ", ".join(Schedule.model_fields)
-    (row,) = rows(url, f"select {names} from foxtrot.schedules")
-    return dict(zip(Schedule.model_fields, row, strict=True))
+async def store(conn: AsyncConnection, user: User, wish: Wish, **values: Any) -> Put:
+    await act_as(conn, user.id)
+    return await put_schedule(conn, REGISTRY, user.id, wish, **{"rules": RULES} | values)
 
 
 def test_a_wish_is_stored_with_all_that_expanding_needs(clock: Clock) -> None:
     clock.freeze(AT)
     user = new_user(clock.url, org_id="acme")
-    stored = put(clock.url, user, changed(DAILY, spread_seconds=60, catch_up=CatchUp.ALL, note="every morning"))
-    schedule = read(clock.url)
-    assert stored == Put(schedule["id"], created=True, changed=True)
+    made = put(clock.url, user, changed(DAILY, spread_seconds=60, catch_up=CatchUp.ALL, note="every morning"))
+    schedule = stored(clock.url)
+    assert made == Put(schedule["id"], created=True, changed=True)
     expected = {
         "user_id": user.id, "bucket": user.bucket, "org_id": "acme", "key": "mine", "kind": "demo", "zone": "UTC",
         "parameters": {"query": "python"}, "fingerprint": fingerprint("demo", "acme", Search(query="python")),
@@ -68,23 +69,23 @@ def test_a_put_that_changes_nothing_changes_nothing(clock: Clock) -> None:
     clock.freeze(AT)
     user = new_user(clock.url)
     first = put(clock.url, user)
-    before = read(clock.url)
+    before = stored(clock.url)
     clock.advance(HOUR)
     same = changed(DAILY, crons=["0  8 * * *", "0 8 * * *"], parameters={"query": "python"})
     assert put(clock.url, user, same) == Put(first.id, created=False, changed=False)
-    assert read(clock.url) == before
+    assert stored(clock.url) == before
 
 
 def test_other_parameters_move_neither_slots_nor_effective_from(clock: Clock) -> None:
     clock.freeze(AT)
     user = new_user(clock.url)
     first = put(clock.url, user)
-    before = read(clock.url)
+    before = stored(clock.url)
     clock.advance(HOUR)
     assert put(clock.url, user, changed(DAILY, parameters={"query": "sql"})) == Put(
         first.id, created=False, changed=True
     )
-    after = read(clock.url)
+    after = stored(clock.url)
     assert after["parameters"] == {"query": "sql"}
     assert after["fingerprint"] != before["fingerprint"]
     assert after["updated_at"] == AT + HOUR
@@ -105,7 +106,7 @@ def test_other_times_another_zone_and_a_pause_count_from_now(clock: Clock, chang
     put(clock.url, user)
     clock.advance(HOUR)
     assert put(clock.url, user, changed(DAILY, **change)).changed
-    assert read(clock.url)["effective_from"] == AT + HOUR
+    assert stored(clock.url)["effective_from"] == AT + HOUR
 
 
 def test_a_pause_is_dated_and_resuming_counts_from_now(clock: Clock) -> None:
@@ -116,11 +117,11 @@ def test_a_pause_is_dated_and_resuming_counts_from_now(clock: Clock) -> None:
     put(clock.url, user, changed(DAILY, enabled=False))
     clock.advance(HOUR)
     put(clock.url, user, changed(DAILY, enabled=False, note="on holiday"))
-    assert read(clock.url)["paused_at"] == EIGHT
+    assert stored(clock.url)["paused_at"] == EIGHT
     assert pass_over(clock.url).runs == 0
     clock.advance(HOUR)
     put(clock.url, user)
-    assert (read(clock.url)["paused_at"], read(clock.url)["effective_from"]) == (None, EIGHT + 2 * HOUR)
+    assert (stored(clock.url)["paused_at"], stored(clock.url)["effective_from"]) == (None, EIGHT + 2 * HOUR)
     assert pass_over(clock.url).runs == 0
     clock.freeze(EIGHT + timedelta(days=1))
     assert pass_over(clock.url).runs == 1
@@ -160,9 +161,18 @@ def test_a_new_timetable_waits_for_its_first_slot_after_now(clock: Clock) -> Non
         ({"key": ""}, InvalidInputError, "key"),
         ({"key": "k" * 101}, InvalidInputError, "key"),
         ({"key": "a\x00b"}, InvalidInputError, "key"),
+        ({"key": "a/b"}, InvalidInputError, "key"),
+        ({"key": ".."}, InvalidInputError, "key"),
+        ({"key": " a"}, InvalidInputError, "key"),
+        ({"key": "a\nb"}, InvalidInputError, "key"),
+        ({"key": "00000000-0000-4000-8000-000000000000"}, InvalidInputError, "key"),
+        ({"key": "00000000000040008000000000000000"}, InvalidInputError, "key"),
+        ({"key": "kept:demo"}, InvalidInputError, "key"),
         ({"note": "\x00"}, InvalidInputError, "note"),
+        ({"note": "n" * 501}, InvalidInputError, "note"),
         ({"spread_seconds": -1}, InvalidInputError, "spread_seconds"),
         ({"spread_seconds": 86_401}, InvalidInputError, "spread_seconds"),
+        ({"crons": ["0 8,9 * * *"], "spread_seconds": 3601}, InvalidInputError, "spread_seconds"),
     ],
 )
 def test_what_cannot_be_scheduled_is_refused_by_name(
@@ -176,6 +186,105 @@ def test_what_cannot_be_scheduled_is_refused_by_name(
     assert rows(clock.url, TIMES) == []
 
 
+@pytest.mark.parametrize("key", ["k" * 100, "früh morgens", "preview", "a.b", "?#%&+"])
+def test_what_can_stand_in_an_address_can_be_a_key(clock: Clock, key: str) -> None:
+    user = new_user(clock.url)
+    assert put(clock.url, user, changed(DAILY, key=key)).created
+    assert shown(clock.url, user, key).key == key
+
+
+def test_a_spread_may_be_as_long_as_the_way_to_the_next_slot(clock: Clock) -> None:
+    assert put(clock.url, new_user(clock.url), changed(DAILY, crons=["0 8,9 * * *"], spread_seconds=3600)).created
+
+
+# How many, and which are new ------------------------------------------------------------------------------------------
+
+ONE = Rules("Europe/London", at_most=1)
+
+
+def test_a_user_has_so_many_schedules_and_no_more(clock: Clock) -> None:
+    user = new_user(clock.url)
+    put(clock.url, user, rules=ONE)
+    put(clock.url, new_user(clock.url), rules=ONE)
+    with pytest.raises(ConflictError, match="You have 1 schedules, and 1 is the limit"):
+        put(clock.url, user, changed(DAILY, key="second"), rules=ONE)
+    assert put(clock.url, user, changed(DAILY, note="the one I have"), rules=ONE).changed
+    assert put(clock.url, user, changed(DAILY, key="second"), rules=replace(ONE, at_most=2)).created
+
+
+def test_a_new_one_must_not_be_there_already(clock: Clock) -> None:
+    user = new_user(clock.url)
+    assert put(clock.url, user, new=True).created
+    assert put(clock.url, new_user(clock.url), new=True).created
+    with pytest.raises(ConflictError, match="There is a schedule 'mine' already"):
+        put(clock.url, user, changed(DAILY, note="other"), new=True)
+    assert shown(clock.url, user).note is None
+
+
+# A day that had its run -----------------------------------------------------------------------------------------------
+
+
+def walk(clock: Clock, hours: int) -> None:
+    """From slot to slot, each pass after the runs of the one before have ended."""
+    for _ in range(hours):
+        clock.advance(HOUR)
+        end_runs(clock.url)
+        pass_over(clock.url)
+
+
+def moved_west(clock: Clock, *crons: str) -> list[datetime]:
+    """The slots of somebody who moves from UTC to Los Angeles, seven hours behind, once 8:00 is past."""
+    clock.freeze(AT.replace(minute=0))
+    user = new_user(clock.url)
+    put(clock.url, user, changed(DAILY, crons=crons))
+    walk(clock, 2)
+    put(clock.url, user, changed(DAILY, crons=crons, zone="America/Los_Angeles"))
+    walk(clock, 36)
+    return slots(clock.url, user.id)
+
+
+def test_another_zone_does_not_repeat_a_day_that_had_its_run(clock: Clock) -> None:
+    assert moved_west(clock, "0 8 * * *") == [EIGHT, EIGHT + DAY + 7 * HOUR]
+
+
+def test_with_two_slots_a_day_another_zone_leaves_none_out(clock: Clock) -> None:
+    there = EIGHT + 7 * HOUR
+    assert moved_west(clock, "0 8,20 * * *") == [EIGHT, there, there + HOUR * 12, there + DAY]
+
+
+def test_a_day_that_had_no_run_is_not_left_out(clock: Clock) -> None:
+    clock.freeze(AT)
+    user = new_user(clock.url)
+    put(clock.url, user)
+    put(clock.url, user, changed(DAILY, zone="America/Los_Angeles"))
+    walk(clock, 12)
+    assert slots(clock.url, user.id) == [EIGHT + 7 * HOUR]
+
+
+def test_a_day_whose_run_was_covered_by_another_had_its_run(clock: Clock) -> None:
+    clock.freeze(AT)
+    user = new_user(clock.url)
+    put(clock.url, user)
+    on_database(clock.url, lambda conn: make_run(conn, user, "running", fingerprint=stored(clock.url)["fingerprint"]))
+    clock.freeze(EIGHT)
+    assert pass_over(clock.url).skips == 1
+    put(clock.url, user, changed(DAILY, zone="America/Los_Angeles"))
+    walk(clock, 24)
+    assert slots(clock.url, user.id) == []
+
+
+def test_two_moves_on_one_day_do_not_repeat_it_either(clock: Clock) -> None:
+    clock.freeze(AT)
+    user = new_user(clock.url)
+    put(clock.url, user)
+    clock.freeze(EIGHT)
+    pass_over(clock.url)
+    for zone in ("America/Los_Angeles", "America/New_York"):
+        put(clock.url, user, changed(DAILY, zone=zone))
+    walk(clock, 30)
+    assert slots(clock.url, user.id) == [EIGHT, EIGHT + DAY + 4 * HOUR]
+
+
 def test_what_the_kind_cannot_serve_is_not_scheduled(clock: Clock) -> None:
     def refuse(parameters: Search) -> None:
         if parameters.query == "python":
@@ -186,9 +295,7 @@ def test_what_the_kind_cannot_serve_is_not_scheduled(clock: Clock) -> None:
 
     def wish(query: str) -> Put:
         wanted = changed(DAILY, parameters={"query": query})
-        return on_database(
-            clock.url, lambda conn: put_schedule(conn, registry, user.id, wanted, default_zone="Europe/London")
-        )
+        return as_user(clock.url, user, lambda conn: put_schedule(conn, registry, user.id, wanted, rules=RULES))
 
     with pytest.raises(InvalidInputError, match="no snakes here"):
         wish("python")
@@ -196,25 +303,25 @@ def test_what_the_kind_cannot_serve_is_not_scheduled(clock: Clock) -> None:
     assert wish("baker").created
     with pytest.raises(InvalidInputError, match="no snakes here"):
         wish("python")
-    assert read(clock.url)["parameters"] == {"query": "baker"}
+    assert stored(clock.url)["parameters"] == {"query": "baker"}
 
 
 def test_a_user_who_is_not_there_has_no_schedules(clock: Clock) -> None:
     user_id = uuid4()
     with pytest.raises(NotFoundError, match=str(user_id)):
-        on_database(clock.url, lambda conn: put_schedule(conn, REGISTRY, user_id, DAILY, default_zone="Europe/London"))
+        on_database(clock.url, lambda conn: put_schedule(conn, REGISTRY, user_id, DAILY, rules=RULES))
 
 
 # Races ----------------------------------------------------------------------------------------------------------------
 
 
-def race(url: str, one: User, other: User) -> list[Put]:
-    """Both put the same wish; the other waits for the first, which then commits."""
+def race(url: str, one: User, other: User, wish: Wish = DAILY, **values: Any) -> list[Put]:
+    """One puts `DAILY`; the other, who puts `wish`, waits for the first, which then commits."""
 
     async def run() -> list[Put]:
         async with connect(url) as first, connect(url) as second:
-            done = await store(first, one, DAILY)
-            waiting = asyncio.create_task(store(second, other, DAILY))
+            done = await store(first, one, DAILY, **values)
+            waiting = asyncio.create_task(store(second, other, wish, **values))
             await wait_for_lock(url, second.info.backend_pid)
             await first.commit()
             return [done, await waiting]
@@ -235,11 +342,32 @@ def test_the_same_wish_twice_at_once_is_one_schedule(clock: Clock) -> None:
     assert other == Put(one.id, created=False, changed=False)
 
 
+def test_the_last_place_is_taken_once(clock: Clock) -> None:
+    user = new_user(clock.url)
+    put(clock.url, new_user(clock.url))
+    with pytest.raises(ConflictError, match="is the limit"):
+        race(clock.url, user, user, changed(DAILY, key="second"), rules=ONE)
+    assert shown(clock.url, user).key == "mine"
+
+
+def test_the_last_place_taken_by_the_same_wish_is_no_conflict(clock: Clock) -> None:
+    user = new_user(clock.url)
+    one, other = race(clock.url, user, user, changed(DAILY, note="second"), rules=ONE)
+    assert other == Put(one.id, created=False, changed=True)
+
+
+def test_of_two_new_ones_with_one_key_the_second_changes_nothing(clock: Clock) -> None:
+    user = new_user(clock.url)
+    with pytest.raises(ConflictError, match="already"):
+        race(clock.url, user, user, changed(DAILY, note="second"), new=True)
+    assert stored(clock.url)["note"] is None
+
+
 def test_a_timetable_stays_where_it_is_while_a_schedule_is_about_to_join(clock: Clock) -> None:
     async def scenario() -> None:
-        user = await _with_timetable()
+        user, timetable = await _with_timetable()
         async with connect(clock.url) as first, connect(clock.url) as second, connect(clock.url) as third:
-            await store(first, user, changed(DAILY, crons=["0 9 * * *"]))
+            await make_schedule(first, user, timetable, key="mine")
             joining = asyncio.create_task(store(second, user, DAILY))
             await wait_for_lock(clock.url, second.info.backend_pid)
             clock.freeze(EIGHT)
@@ -251,10 +379,9 @@ def test_a_timetable_stays_where_it_is_while_a_schedule_is_about_to_join(clock: 
             late = await advance(third, timedelta(days=30))
             assert (early.ticks, late.ticks) == (0, 1)
 
-    async def _with_timetable() -> User:
+    async def _with_timetable() -> tuple[User, Timetable]:
         async with connect(clock.url) as conn:
-            await make_timetable(conn, next_slot=EIGHT)
-            return await make_user(conn)
+            return await make_user(conn), await make_timetable(conn, next_slot=EIGHT)
 
     clock.freeze(AT)
     asyncio.run(scenario())

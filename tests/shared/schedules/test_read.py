@@ -2,8 +2,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import pytest
 from psycopg import AsyncConnection
 
+from shared.errors import NotFoundError
 from shared.models import Schedule, User
 from shared.schedules import find_schedule, list_schedules
 from shared.users import act_as
@@ -86,9 +88,8 @@ def test_a_user_reads_their_own_schedules_by_key(clock: Clock) -> None:
         await make_schedule(conn, other, timetable)
         await act_as(conn, user.id)
         assert [read.id for read in await list_schedules(conn, user.id)] == [first.id, schedule.id]
-        found = await find_schedule(conn, user.id, schedule.id)
-        assert found is not None
-        assert found.id == schedule.id
+        for name in (schedule.key, str(schedule.id)):
+            assert (await find_schedule(conn, user.id, name)).id == schedule.id
 
     on_database(clock.url, scenario)
 
@@ -98,7 +99,9 @@ def test_another_users_schedule_is_not_found(clock: Clock) -> None:
         user, schedule = await scheduled(conn)
         other = await make_user(conn, id=UUID(int=user.id.int ^ 1 << 100))
         assert other.bucket == user.bucket
-        assert await find_schedule(conn, other.id, schedule.id) is None
+        for name in (schedule.key, str(schedule.id)):
+            with pytest.raises(NotFoundError, match="No such schedule"):
+                await find_schedule(conn, other.id, name)
         assert await list_schedules(conn, other.id) == []
 
     on_database(clock.url, scenario)
