@@ -11,12 +11,14 @@ from fastapi.responses import RedirectResponse
 
 from api.auth import require_secret
 from api.bodies import Bodies
-from api.deps import Services
+from api.deps import OutsideCron, Services
 from api.guard import Guard
 from api.openapi import describe
 from api.problems import handle_errors, problems
 from api.requests import tags
-from api.routes import health, kinds, postings, runs, schedules
+from api.routes import health, kinds, me, postings, runs
+from api.routes.cron import cron_router
+from api.routes.schedules import schedules_router
 from api.routes.start import start_router
 from shared.db import in_transaction, open_pool
 from shared.errors import DatabaseError
@@ -31,9 +33,10 @@ PREFIX = "/api/v1"
 EVERYWHERE = problems(HTTPStatus.UNAUTHORIZED, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
-def create_app(settings: Settings, url: str, registry: Registry) -> FastAPI:
+def create_app(settings: Settings, url: str, registry: Registry, outside: OutsideCron | None = None) -> FastAPI:
     """The API over the database at `url`; raises `SettingsError` without a secret to check tokens with.
 
+    `outside` is what a host's own cron may have done here, if anything.
     Its lifespan raises `DatabaseError` when Postgres can't be reached.
     """
     secret = require_secret(settings)
@@ -53,13 +56,22 @@ def create_app(settings: Settings, url: str, registry: Registry) -> FastAPI:
     app.add_middleware(Guard, deadline=settings.request_timeout_seconds)  # added last, so it is the outermost
     handle_errors(app, tags(registry))
     _add_routes(app, registry)
+    app.include_router(cron_router(settings, outside), prefix=PREFIX, responses=EVERYWHERE)
     describe(app)
     return app
 
 
 def _add_routes(app: FastAPI, registry: Registry) -> None:
     mine = APIRouter(prefix=PREFIX, responses=EVERYWHERE)
-    for router in (start_router(registry), runs.router, schedules.router, postings.router, kinds.router):
+    routers = (
+        start_router(registry),
+        runs.router,
+        schedules_router(registry),
+        postings.router,
+        kinds.router,
+        me.router,
+    )
+    for router in routers:
         mine.include_router(router)
     app.include_router(mine)
     app.include_router(health.router)
@@ -72,6 +84,6 @@ def _add_routes(app: FastAPI, registry: Registry) -> None:
 async def _make_partitions(services: Services) -> None:
     """Room for the coming weeks. Not being able to is no reason not to start: readiness says what is missing."""
     try:
-        await in_transaction(services.pool, make_partitions)
+        await in_transaction(services.pool, lambda conn: make_partitions(conn, services.settings.keep))
     except (psycopg.Error, DatabaseError) as error:
         log.warning("partitions_not_made", error=str(error))

@@ -5,6 +5,7 @@ from http import HTTPStatus
 
 import structlog
 from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import problem
@@ -18,6 +19,7 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 LATER = {"Retry-After": "5"}
+DEADLINE = "foxtrot.deadline"
 
 
 class Guard:
@@ -33,12 +35,13 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        answer = Answer(send)
+        answer, deadline = Answer(send), Deadline(self.deadline)
         try:
-            await self._serve(scope, receive, answer)
+            await self._serve({**scope, DEADLINE: deadline}, receive, answer, deadline)
         except TimeoutError:
-            log.warning("request_timed_out", method=scope["method"], path=scope["path"], seconds=self.deadline)
-            refusal = problem(HTTPStatus.SERVICE_UNAVAILABLE, f"No answer within {self.deadline:g} s.", headers=LATER)
+            log.warning("request_timed_out", method=scope["method"], path=scope["path"], seconds=deadline.seconds)
+            words = f"No answer within {deadline.seconds:g} s."
+            refusal = problem(HTTPStatus.SERVICE_UNAVAILABLE, words, headers=LATER)
         except Exception:
             log.exception("request_failed", method=scope["method"], path=scope["path"])
             refusal = problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong here; it has been logged.")
@@ -47,22 +50,42 @@ class Guard:
         if not answer.begun:
             await refusal(scope, receive, answer)
 
-    async def _serve(self, scope: Scope, receive: Receive, answer: "Answer") -> None:
+    async def _serve(self, scope: Scope, receive: Receive, answer: "Answer", deadline: "Deadline") -> None:
         """Raises TimeoutError at the deadline, without waiting for what it cancels: a stopped server holds that up."""
 
         async def in_time(message: Message) -> None:
-            if not limit.expired():
-                limit.reschedule(None)
+            if not deadline.limit.expired():
+                deadline.limit.reschedule(None)
                 await answer(message)
 
         work = asyncio.ensure_future(self.app(scope, receive, in_time))
         self._running.add(work)
         work.add_done_callback(self._running.discard)
         try:
-            async with asyncio.timeout(self.deadline) as limit:
+            async with deadline.limit:
                 await asyncio.shield(work)
         finally:
             work.cancel()
+
+
+class Deadline:
+    """By when an answer has to begin."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.limit = asyncio.timeout(seconds)
+
+    def extend(self, seconds: float) -> None:
+        """Let it be so many seconds from now, unless it is over."""
+        if not self.limit.expired():
+            self.seconds = seconds
+            self.limit.reschedule(asyncio.get_running_loop().time() + seconds)
+
+
+def extend_deadline(request: Request, seconds: float) -> None:
+    """Let this request's answer begin within so many seconds from now."""
+    deadline: Deadline = request.scope[DEADLINE]
+    deadline.extend(seconds)
 
 
 class Answer:

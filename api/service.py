@@ -10,11 +10,14 @@ import structlog
 import uvicorn
 
 from api.app import create_app
+from api.deps import OutsideCron, Services
 from shared.errors import SettingsError
 from shared.kinds import Registry
 from shared.settings import Settings
 
 log = structlog.get_logger()
+
+GIVING_BACK = 5  # seconds
 
 
 class Server(uvicorn.Server):
@@ -22,6 +25,8 @@ class Server(uvicorn.Server):
 
     Uvicorn itself raises the signal again afterwards, which makes a clean stop look like a kill.
     """
+
+    services: Services | None = None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -40,14 +45,16 @@ class Server(uvicorn.Server):
         """Take no more connections and end when the open requests have; asked again, end now."""
         self.force_exit = self.should_exit
         self.should_exit = True
+        if self.services:
+            self.services.stopping.set()
 
 
-async def serve(settings: Settings, url: str, registry: Registry) -> int:
+async def serve(settings: Settings, url: str, registry: Registry, outside: OutsideCron | None = None) -> int:
     """Serve until SIGTERM and return the exit code.
 
     Raises `SettingsError` when a setting is missing or the port can't be had, `DatabaseError` without Postgres.
     """
-    app = create_app(settings, url, registry)
+    app = create_app(settings, url, registry, outside)
     server = Server(
         uvicorn.Config(
             app,
@@ -56,15 +63,22 @@ async def serve(settings: Settings, url: str, registry: Registry) -> int:
             access_log=False,
             server_header=False,
             ws="none",
-            timeout_graceful_shutdown=int(settings.request_timeout_seconds) + 1,
+            timeout_graceful_shutdown=_grace(settings),
         )
     )
     with _listen(settings.host, settings.port) as listener:
         async with app.router.lifespan_context(app):
+            server.services = app.state.services
             log.info("api_started", host=settings.host, port=settings.port)
             await server.serve([listener])
     log.info("api_stopped")
     return 0
+
+
+def _grace(settings: Settings) -> int:
+    """What open requests get at a stop: one that works needs a worker's grace, and a little to give back the rest."""
+    work = settings.worker_grace_seconds + GIVING_BACK if settings.cron_secret else 0
+    return int(max(settings.request_timeout_seconds, work)) + 1
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import structlog
 import typer
@@ -19,9 +19,13 @@ from shared.kinds import Registry, load_registry
 from shared.logs import configure_logs
 from shared.settings import Settings
 
+if TYPE_CHECKING:
+    from api.deps import OutsideCron
+
 log = structlog.get_logger()
 
 MIGRATION_PATIENCE = 120.0
+STINT = "stint"  # the thread in which a tick of an outside cron works
 
 Supervised = Annotated[bool, typer.Option("--supervised", hidden=True, help="Stop when stdin closes.")]
 
@@ -32,7 +36,12 @@ def api(supervised: Supervised = False) -> None:
 
     settings, registry = _begin("api", supervised=supervised)
     settings = settings.model_copy(update={"jwt_secret": SecretStr(jwt_secret(settings))})
-    raise typer.Exit(asyncio.run(serve(settings, _migrated_database(settings), registry)))
+    url = _migrated_database(settings)
+    exit_code = asyncio.run(serve(settings, url, registry, _outside_cron(settings, url, registry)))
+    if any(thread.name == STINT for thread in threading.enumerate()):
+        sys.stderr.flush()
+        os._exit(exit_code)  # a handler of a tick never ends; the usual way out would wait for it
+    raise typer.Exit(exit_code)
 
 
 def worker(
@@ -75,6 +84,15 @@ def _begin(service: str, *, supervised: bool) -> tuple[Settings, Registry]:
     if supervised:
         threading.Thread(target=_stop_with_parent, daemon=True).start()
     return settings, load_registry(settings.foxtrot_kinds)
+
+
+def _outside_cron(settings: Settings, url: str, registry: Registry) -> "OutsideCron | None":
+    """What a host's own cron may have done by the API; without `CRON_SECRET` none of it is even loaded."""
+    if settings.cron_secret is None:
+        return None
+    from cli.outside_cron import lend
+
+    return lend(settings, url, registry)
 
 
 def _stop_with_parent() -> None:

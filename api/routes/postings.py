@@ -12,6 +12,7 @@ from api.cursors import decode_cursor, encode_cursor, read_offset
 from api.deps import UserDatabase, Visited
 from api.problems import problems
 from api.routes.runs import find_mine
+from api.routes.schedules import Name
 from kinds.job_search.kind import JOB_SEARCH
 from kinds.job_search.postings import PostingPage, match_postings, read_postings
 from shared.errors import ConflictError, NotFoundError
@@ -46,14 +47,14 @@ async def read_run_postings(run_id: UUID, db: Visited, cursor: Cursor = None, li
 
 
 @router.get(
-    "/schedules/{schedule_id}/postings",
+    "/schedules/{schedule}/postings",
     summary="Read a schedule's current postings",
     responses=problems(HTTPStatus.NOT_FOUND),
 )
-async def read_schedule_postings(schedule_id: UUID, db: Visited, cursor: Cursor = None, limit: Limit = 50) -> Postings:
+async def read_schedule_postings(schedule: Name, db: Visited, cursor: Cursor = None, limit: Limit = 50) -> Postings:
     """What the schedule's search matches among the stored postings now, best first, without a run."""
     offset = _offset(cursor)
-    page = await db.transact(lambda conn: _of_schedule(conn, schedule_id, db, offset, limit))
+    page = await db.transact(lambda conn: _of_schedule(conn, schedule, db, offset, limit))
     return _answer(page, offset, limit)
 
 
@@ -69,12 +70,8 @@ async def _of_run(
     return await read_postings(conn, ids, offset=offset, limit=limit), min(result.get("new", 0), len(ids))
 
 
-async def _of_schedule(
-    conn: AsyncConnection, schedule_id: UUID, db: UserDatabase, offset: int, limit: int
-) -> PostingPage:
-    schedule = await find_schedule(conn, db.user_id, schedule_id)
-    if schedule is None:
-        raise NotFoundError("No such schedule.")
+async def _of_schedule(conn: AsyncConnection, name: str, db: UserDatabase, offset: int, limit: int) -> PostingPage:
+    schedule = await find_schedule(conn, db.user_id, name)
     _check_kind("schedule", schedule.kind)
     parameters = JOB_SEARCH.parse(schedule.parameters)
     return await match_postings(conn, db.services.index, parameters, offset=offset, limit=limit)

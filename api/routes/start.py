@@ -1,22 +1,18 @@
 """POST /runs: Run now."""
 
+from functools import partial
 from http import HTTPStatus
-from uuid import UUID
 
 from fastapi import APIRouter, Response
-from psycopg import AsyncConnection
 
 from api.deps import Process, Visited
 from api.problems import problems
 from api.requests import RunRequest, request_type
-from api.views import StartedRun, retry_after
-from shared.errors import NotFoundError
+from api.starting import STARTED, Start, start
+from api.views import StartedRun
 from shared.kinds import Registry
-from shared.queue import Enqueued, NewRun, enqueue, find_reusable
-from shared.runs import find_run
-from shared.wake import Channel
-
-LOCATION = {"Location": {"description": "Where to read the run.", "schema": {"type": "string"}}}
+from shared.queue import NewRun
+from shared.schedules import Rules, daily, keep_search
 
 
 def start_router(registry: Registry) -> APIRouter:
@@ -28,7 +24,8 @@ def start_router(registry: Registry) -> APIRouter:
 
         The same user, kind and parameters while a run is live is that run: `created` is false, and a pending one moves
         ahead of every refresh (`promoted`). A kind may answer with a finished success that is young enough (200,
-        `reused`), unless `fresh` is true.
+        `reused`), unless `fresh` is true. With `keep` these are also the parameters of the caller's schedule
+        `kept:<kind>` from now on; a new one refreshes several times a day in the caller's zone.
         """
         kind = registry.get(body.kind)
         claims = db.claims
@@ -40,33 +37,25 @@ def start_router(registry: Registry) -> APIRouter:
             subject=body.subject,
             client_context=body.client_context,
         )
+        settings = process.settings
+        keep = partial(
+            keep_search,
+            user_id=db.user_id,
+            kind=kind,
+            parameters=body.parameters,
+            crons=daily(settings.refresh_times),
+            rules=Rules.of(settings),
+        )
+        return await start(db, Start(new, kind, body.fresh, keep if body.keep else None), response)
 
-        async def settle(conn: AsyncConnection) -> UUID | Enqueued:
-            reusable = None if body.fresh else await find_reusable(conn, new, kind)
-            return reusable or await enqueue(conn, new)
-
-        settled = await db.transact(settle)
-        enqueued = settled if isinstance(settled, Enqueued) else None
-        if enqueued:
-            process.waker.wake(Channel.QUEUE, kind.name)
-        run_id = settled.run_id if isinstance(settled, Enqueued) else settled
-        # In a statement of its own: the row may be newer than the snapshot that enqueue had.
-        run = await db.transact(lambda conn: find_run(conn, run_id, db.user_id))
-        if run is None:
-            raise NotFoundError("No such run.")
-        response.status_code = HTTPStatus.ACCEPTED if enqueued else HTTPStatus.OK
-        response.headers.update({"Location": f"/api/v1/runs/{run.id}", **retry_after(run)})
-        return StartedRun.of(run, enqueued)
-
-    start_run.__annotations__["body"] = request_type(registry)
+    start_run.__annotations__["body"] = request_type(registry, RunRequest)
     router.post(
         "/runs",
         status_code=HTTPStatus.ACCEPTED,
         summary="Run now",
         response_description="It will run, or already does.",
         responses={
-            202: {"headers": LOCATION},
-            200: {"model": StartedRun, "description": "A finished run stands in.", "headers": LOCATION},
+            **STARTED,
             **problems(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
         },
     )(start_run)
