@@ -1,15 +1,15 @@
 """The demo: three users in three zones whose job searches are kept fresh from sample boards on this machine."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from psycopg import AsyncConnection
 
-from shared.db import connect
+from shared.db import connect, read_now
 from shared.kinds import load_registry
-from shared.schedules import Wish, put_schedule
+from shared.schedules import Rules, Wish, put_schedule
 from shared.settings import Settings
 from shared.tokens import user_id_of
 from shared.users import upsert_user
@@ -38,15 +38,11 @@ async def _seed(settings: Settings, url: str) -> None:
             timetables = {"daily": crons} | ({"soon": [await _next_minute(conn, zone)]} if name == FIRST else {})
             for key, times in timetables.items():
                 wish = Wish(key, KIND, parameters, times)
-                await put_schedule(conn, registry, user_id, wish, default_zone=settings.default_zone)
+                await put_schedule(conn, registry, user_id, wish, rules=Rules.of(settings))
 
 
 async def _next_minute(conn: AsyncConnection, zone: str) -> str:
-    cursor = await conn.execute("select now()")
-    row = await cursor.fetchone()
-    assert row is not None  # noqa: S101 - a select without a table always answers
-    now: datetime = row[0].astimezone(UTC)
-    minute = (now + timedelta(seconds=65)).replace(second=0)
+    minute = ((await read_now(conn)) + timedelta(seconds=65)).replace(second=0)
     local = minute.astimezone(ZoneInfo(zone))
     return f"{local.minute} {local.hour} * * *"
 

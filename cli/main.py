@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cli import operate, services
+from cli import operate, schedules, services
 from cli.up import up
 from shared.errors import FoxtrotError
 
@@ -24,7 +24,7 @@ app.command()(services.migrate)
 app.command()(operate.token)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(operate.run)
 app.command()(operate.runs)
-app.command()(operate.schedules)
+app.add_typer(schedules.app, name="schedules")
 app.command()(operate.sources)
 app.command()(operate.doctor)
 
@@ -34,6 +34,7 @@ def main() -> None:
     try:
         app()
     except FoxtrotError as error:
-        words = f"foxtrot: {error.message} {error.hint or ''}".split()
+        message = error.message if not error.hint or error.message.endswith(".") else f"{error.message}."
+        words = f"foxtrot: {message} {error.hint or ''}".split()
         sys.stderr.write(" ".join(words) + "\n")
         sys.exit(USAGE_ERROR)

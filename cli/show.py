@@ -1,10 +1,9 @@
-"""How runs, schedules and postings look in a terminal. Text from outside is never read as markup."""
+"""How runs, postings and sources look in a terminal. Text from outside is never read as markup."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from rich.console import Console, Group
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -16,7 +15,6 @@ from kinds.job_search.source_report import SourceReport
 from kinds.job_search.sources import SOURCES
 from shared.kinds import Kind, Status
 from shared.runs import ReadRun
-from shared.schedules import ReadSchedule
 
 SHORT = {"status", "source", "created", "took", "kind", "last success", "posted", "pay", ""}
 COLOURS = {Status.SUCCESS: "green", Status.FAILED: "red", Status.CANCELLED: "yellow", Status.RUNNING: "cyan"}
@@ -24,7 +22,7 @@ COLOURS = {Status.SUCCESS: "green", Status.FAILED: "red", Status.CANCELLED: "yel
 
 def runs(found: Sequence[ReadRun]) -> Table:
     """A table of runs."""
-    table = _table("status", "source", "created", "took", "kind", "result", "run")
+    table = table_of("status", "source", "created", "took", "kind", "result", "run")
     for run in found:
         table.add_row(
             Text(run.status, COLOURS.get(Status(run.status), "")),
@@ -34,22 +32,6 @@ def runs(found: Sequence[ReadRun]) -> Table:
             Text(run.kind),
             Text(run.headline or _error(run)),
             Text(str(run.id), "dim"),
-        )
-    return table
-
-
-def schedules(found: Sequence[tuple[str, ReadSchedule]]) -> Table:
-    """A table of schedules, times in each schedule's own zone."""
-    table = _table("user", "what", "next slot", "last success", "result")
-    for owner, schedule in found:
-        parameters = " ".join(f"{name}={value}" for name, value in schedule.parameters.items())
-        due = _local(schedule.next_slot, schedule.timetable_zone)
-        table.add_row(
-            Text(owner),
-            Text(f"{schedule.kind} {parameters}"),
-            Text(f"{due} {schedule.timetable_zone}" if due else "paused"),
-            Text(_local(schedule.last_success_at, schedule.timetable_zone) or "never"),
-            Text(schedule.headline or ""),
         )
     return table
 
@@ -64,7 +46,7 @@ def outcome(run: ReadRun) -> Group:
 
 def postings(page: PostingPage, *, new: int) -> Group:
     """A table of postings, the first `new` of them marked, and what is due to their sources."""
-    table = _table("", "title", "company", "place", "pay", "posted")
+    table = table_of("", "title", "company", "place", "pay", "posted")
     for number, posting in enumerate(page.postings):
         table.add_row(
             Text("new" if number < new else "", "green"),
@@ -81,7 +63,7 @@ def postings(page: PostingPage, *, new: int) -> Group:
 
 def sources(found: Sequence[SourceReport], on: Sequence[str]) -> Table:
     """A table of sources."""
-    table = _table("source", "", "asked today", "boards", "postings", "what is wrong")
+    table = table_of("source", "", "asked today", "boards", "postings", "what is wrong")
     for report in found:
         budget = SOURCES[report.name].calls_a_day
         rest = f" (rests for {report.rest_seconds:.0f} s)" if report.trouble else ""
@@ -93,6 +75,14 @@ def sources(found: Sequence[SourceReport], on: Sequence[str]) -> Table:
             Text(f"{report.postings:,}"),
             Text(f"{report.trouble}{rest}" if report.trouble else ""),
         )
+    return table
+
+
+def table_of(*columns: str) -> Table:
+    """An empty table of these columns; short ones are never wrapped."""
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=column in SHORT)
     return table
 
 
@@ -123,17 +113,6 @@ def _doing(kind: Kind[Any, Any], run: ReadRun) -> str:
 
 def _error(run: ReadRun) -> str:
     return str((run.error or {}).get("message", ""))
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column in SHORT)
-    return table
-
-
-def _local(at: datetime | None, zone: str) -> str:
-    return f"{at.astimezone(ZoneInfo(zone)):%a %H:%M}" if at else ""
 
 
 def _seconds(start: datetime | None, end: datetime | None) -> str:

@@ -114,6 +114,10 @@ def test_the_readme_from_its_first_command_to_its_last(home: Path) -> None:
         shown = _shell(home, port, _block("sh", "foxtrot schedules"))
         assert "ada@example.org" in shown
         assert re.search(r"success\s+\d+ jobs, \d+ new", shown)
+        kept = _shell(home, port, _block("sh", "foxtrot schedules put"))
+        assert "At 08:00 and 16:45 every day, Europe/London" in kept
+        assert "does not exist in Europe/London: it runs at 02:00" in kept
+        assert "paused: on holiday" in _foxtrot(home, port, "schedules", "--user", "me").stdout
         answers = _shell(home, port, _block("sh", "TOKEN="))
         assert '"kind":"job_search"' in answers
         assert '"crons":' in answers
