@@ -38,8 +38,8 @@ POISON = (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, p
 class Flusher:
     """Keeps every outcome until it is written, and the latest word of each attempt's progress.
 
-    `pending` and `said` are what is not written yet; `finished` counts runs that ended here, `refused` the outcomes that
-    the fence did not let in; `on_written` hears of every write. A schedule whose runs keep failing is paused.
+    `pending` and `said` are what is not written yet; `finished` counts the runs that ended here, `refused` the outcomes
+    that the fence did not let in; `on_written` hears of every write. Schedules whose runs keep failing are paused.
     """
 
     def __init__(
