@@ -26,6 +26,7 @@ app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options"
 app.command()(operate.runs)
 app.add_typer(schedules.app, name="schedules")
 app.command()(operate.sources)
+app.command()(operate.workers)
 app.command()(operate.doctor)
 
 

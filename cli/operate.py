@@ -8,14 +8,15 @@ from uuid import UUID
 import typer
 
 from cli import show
-from cli.database import connection
+from cli.database import connection, transact
+from cli.inline import run_inline
 from cli.local import database_url, jwt_secret
 from cli.parameters import read_parameters
 from cli.running import Asked, console, start
 from kinds.job_search.settings import JobSearchSettings
 from kinds.job_search.source_report import SourceReport, report_sources
 from shared.kinds import Status, load_registry
-from shared.queue import NewRun, disagreements, repair
+from shared.queue import NewRun, disagreements, list_workers, repair
 from shared.runs import ReadRun, list_runs
 from shared.schedules import Rules, daily, keep_search
 from shared.settings import Settings
@@ -40,11 +41,18 @@ def run(
     watch: Annotated[bool, typer.Option("--watch", help="Stay, and show how it goes and what came of it.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Run even if there is a result of a moment ago.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Keep this search fresh from now on.")] = False,
+    inline: Annotated[
+        bool, typer.Option("--inline", help="Call the handler right here, record nothing, show its trace.")
+    ] = False,
 ) -> None:
     """Run a kind now. Its parameters are options: `foxtrot run job_search --query engineer --remote true`."""
     settings = Settings.load()
     definition = load_registry(settings.foxtrot_kinds).get(kind)
-    parameters, url = read_parameters(definition, context.args), database_url(settings)
+    parameters = read_parameters(definition, context.args)
+    if inline:
+        asyncio.run(run_inline(settings, definition, parameters, user_id_of(user)))
+        return
+    url = database_url(settings)
     new = NewRun.of(definition, parameters, user_id=user_id_of(user))
     keeping = partial(
         keep_search,
@@ -72,6 +80,12 @@ def sources() -> None:
     """List the sources of job postings: which are on, what was asked of them today, and which rest and why."""
     found = asyncio.run(_report_sources(database_url(Settings.load())))
     console.print(show.sources(found, JobSearchSettings.load().job_sources))
+
+
+def workers() -> None:
+    """List workers: who they are, what they run, and how they are."""
+    found = transact(Settings.load(), list_workers)
+    console.print(show.workers(found) if found else "no worker is running")
 
 
 def doctor(

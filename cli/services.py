@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -13,10 +14,12 @@ import typer
 from pydantic import SecretStr
 
 import migrations
+from cli.database import transact
 from cli.local import database_url, jwt_secret
 from shared.errors import DatabaseError
 from shared.kinds import Registry, load_registry
 from shared.logs import configure_logs
+from shared.queue import list_workers
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,15 +50,27 @@ def api(supervised: Supervised = False) -> None:
 def worker(
     slots: Annotated[int | None, typer.Option(min=1, help="How many runs at once (WORKER_SLOTS).")] = None,
     kinds: Annotated[str | None, typer.Option(help="Only these kinds, separated by commas.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Start nothing; exit 0 if one lives on this host.")] = False,
     supervised: Supervised = False,
 ) -> None:
     """Claim and execute runs."""
+    if check:
+        _probe(Settings.load())
+        return
     from worker.service import run_worker
 
     settings, registry = _begin("worker", supervised=supervised)
     names = [registry.get(name.strip()).name for name in kinds.split(",")] if kinds else None
     url = _migrated_database(settings)
     raise typer.Exit(asyncio.run(run_worker(settings, url, registry, kinds=names, slots=slots, handle_signals=True)))
+
+
+def _probe(settings: Settings) -> None:
+    host = socket.gethostname()
+    here = [worker for worker in transact(settings, list_workers) if worker.host == host and worker.state != "lost"]
+    typer.echo(f"{len(here)} live workers on {host}")
+    if not here:
+        raise typer.Exit(1)
 
 
 def scheduler(supervised: Supervised = False) -> None:

@@ -14,6 +14,7 @@ from kinds.job_search.postings import FoundPosting, PostingPage
 from kinds.job_search.source_report import SourceReport
 from kinds.job_search.sources import SOURCES
 from shared.kinds import Kind, Status
+from shared.queue import ReadWorker
 from shared.runs import ReadRun
 
 SHORT = {"status", "source", "created", "took", "kind", "last success", "posted", "pay", ""}
@@ -83,6 +84,21 @@ def table_of(*columns: str) -> Table:
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column in SHORT)
+    return table
+
+
+def workers(found: Sequence[ReadWorker]) -> Table:
+    """A table of workers."""
+    table = table_of("worker", "", "busy", "kinds", "version", "since")
+    for worker in found:
+        table.add_row(
+            Text(f"{worker.host} {worker.pid}"),
+            Text(worker.state, "green" if worker.state == "working" else "yellow"),
+            Text(f"{worker.held} of {worker.slots}"),
+            Text(" ".join(worker.kinds)),
+            Text(worker.version),
+            Text(f"{worker.started_at:%d %b %H:%M}"),
+        )
     return table
 
 

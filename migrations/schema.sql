@@ -179,6 +179,12 @@ CREATE TABLE foxtrot.queue (
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.0', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_insert_scale_factor='0.0', autovacuum_vacuum_insert_threshold='50000', autovacuum_analyze_scale_factor='0.05', autovacuum_analyze_threshold='5000', autovacuum_vacuum_cost_delay='0');
 
+CREATE TABLE foxtrot.rates (
+    provider text NOT NULL,
+    next_call_at timestamp with time zone NOT NULL,
+    CONSTRAINT rates_provider_check CHECK (((length(provider) >= 1) AND (length(provider) <= 100)))
+);
+
 CREATE TABLE foxtrot.runs (
     id uuid NOT NULL,
     bucket smallint NOT NULL,
@@ -381,6 +387,9 @@ ALTER TABLE ONLY foxtrot.postings
 ALTER TABLE ONLY foxtrot.queue
     ADD CONSTRAINT queue_pkey PRIMARY KEY (run_id, bucket);
 
+ALTER TABLE ONLY foxtrot.rates
+    ADD CONSTRAINT rates_pkey PRIMARY KEY (provider);
+
 ALTER TABLE ONLY foxtrot.run_steps
     ADD CONSTRAINT run_steps_pkey PRIMARY KEY (run_id, name, bucket);
 
@@ -515,6 +524,8 @@ GRANT SELECT ON TABLE foxtrot.postings TO foxtrot_api;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE foxtrot.queue TO foxtrot_service;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE foxtrot.queue TO foxtrot_api;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE foxtrot.rates TO foxtrot_service;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE foxtrot.runs TO foxtrot_service;
 GRANT SELECT,INSERT,UPDATE ON TABLE foxtrot.runs TO foxtrot_api;

@@ -96,6 +96,11 @@ class Kind(Generic[P, R]):
     parameters; `reuse_for` lets Run now answer with a finished success of that age. `check` raises `InvalidInputError`
     for parameters that are well formed but that this installation can't serve: it is asked before a run or a schedule
     is accepted, and never of those that were.
+
+    A manual run that no worker begins within `start_within` fails. At most `running_limit` runs of the kind go on at
+    once, all workers together. `rates` are the calls a minute that all workers together may make to each provider,
+    which a handler heeds by `await run.turn(provider)`. `process` runs the handler in a process of its own, for work
+    that needs a core, or that may crash.
     """
 
     name: str
@@ -112,8 +117,20 @@ class Kind(Generic[P, R]):
     usual_duration: timedelta = timedelta(seconds=30)
     timeout: timedelta = timedelta(minutes=10)
     reuse_for: timedelta = timedelta(0)
+    start_within: timedelta | None = None
+    running_limit: int | None = None
+    rates: Mapping[str, float] = field(default_factory=dict)
+    process: bool = False
     retention: Retention = Retention()
     retry: RetryPolicy = RetryPolicy()
+
+    def __post_init__(self) -> None:
+        """Raise `SettingsError` for limits that would let nothing run."""
+        if self.running_limit is not None and self.running_limit < 1:
+            raise SettingsError(f"kind {self.name!r}: running_limit {self.running_limit} must be at least 1")
+        for provider, rate in self.rates.items():
+            if rate <= 0:
+                raise SettingsError(f"kind {self.name!r}: the rate of {provider!r} must be above 0, it is {rate}")
 
     def parse(self, parameters: Any) -> P:
         """Parameters from JSON; raises `InvalidInputError` naming the first wrong field and why."""
@@ -126,15 +143,7 @@ class Kind(Generic[P, R]):
 
     def load_handler(self) -> "Handler":
         """Import the handler; raises `SettingsError` when the import string leads nowhere."""
-        module, _, name = self.handler.partition(":")
-        try:
-            handler: Handler = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise SettingsError(
-                f"kind {self.name!r}: handler {self.handler!r} can't be imported: {error}",
-                hint="Write it as 'package.module:function'.",
-            ) from error
-        return handler
+        return load_handler(self.name, self.handler)
 
 
 @dataclass(frozen=True)
@@ -165,13 +174,18 @@ class Progress(BaseModel):
 class RunPorts(Protocol):
     """What a worker lends to a handler; a test of a handler brings its own."""
 
-    http: httpx.AsyncClient
+    @property
+    def http(self) -> httpx.AsyncClient:
+        """The client for calls over HTTP."""
 
     def progress(self, run: "Run", progress: Progress) -> None:
         """Take the latest progress; it is written with the next flush."""
 
     def db(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A pooled connection, in one transaction that commits at the end of the block."""
+
+    async def turn(self, run: "Run", provider: str) -> None:
+        """Wait until all workers together may call the provider once more."""
 
     async def step(self, run: "Run", name: str, make: Callable[[], Awaitable[Any]]) -> Any:
         """The recorded value of a durable step, made by `make` if no attempt has recorded it."""
@@ -221,6 +235,10 @@ class Run:
         """`async with run.db() as conn`: a pooled connection in one transaction, committed at the end of the block."""
         return self.ports.db()
 
+    async def turn(self, provider: str) -> None:
+        """Wait for one call to the provider, as its kind's `rates` allow; raises `SettingsError` for an unknown one."""
+        await self.ports.turn(self, provider)
+
     async def step(self, name: str, make: Callable[[], Awaitable[Any]]) -> Any:
         """Do a step once for all attempts: its JSON value is recorded and replayed on the next attempt."""
         return await self.ports.step(self, name, make)
@@ -243,6 +261,19 @@ class Registry:
         except KeyError:
             known = ", ".join(sorted(self.kinds)) or "none"
             raise UnknownKindError(f"kind {name!r} is unknown; known kinds: {known}", field="kind") from None
+
+
+def load_handler(kind: str, path: str) -> Handler:
+    """Import a kind's handler by its import string; raises `SettingsError` when that leads nowhere."""
+    module, _, name = path.partition(":")
+    try:
+        handler: Handler = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SettingsError(
+            f"kind {kind!r}: handler {path!r} can't be imported: {error}",
+            hint="Write it as 'package.module:function'.",
+        ) from error
+    return handler
 
 
 def load_registry(modules: Sequence[str]) -> Registry:

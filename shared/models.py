@@ -274,6 +274,15 @@ class Worker(Table, table=True):
     stopping: bool
 
 
+class Rate(Table, table=True):
+    """A provider that all workers together call only so often."""
+
+    __tablename__ = "rates"
+
+    provider: Key
+    next_call_at: Instant
+
+
 class AuditEntry(Table, table=True):
     """Who did what to whose rows; append-only."""
 

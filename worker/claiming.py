@@ -98,6 +98,7 @@ class Claimer:
         pool: AsyncConnectionPool,
         me: Me,
         kinds: Sequence[str],
+        running_limits: Mapping[str, int],
         shares: Shares,
         attempts: Attempts,
         flusher: Flusher,
@@ -107,6 +108,7 @@ class Claimer:
         self._pool = pool
         self._me = me
         self._kinds = kinds
+        self._running_limits = running_limits
         self._shares = shares
         self._attempts = attempts
         self._flusher = flusher
@@ -181,6 +183,7 @@ class Claimer:
             cron_floor=self._shares.cron_floor,
             suspects=0 if any(row.rescues >= SUSPICIOUS for row in held) else 1,
             watermarks=self.marks.current(now),
+            running_limits=self._running_limits,
         )
         claimed = await in_transaction(self._pool, work)
         self._learn(claimed, free, cron_cap, now)

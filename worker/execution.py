@@ -14,9 +14,10 @@ import structlog
 
 from shared.kinds import Kind, Run, Source
 from shared.queue import Claimed, Fence
-from worker.failures import crashed, explain, timed_out
+from worker.failures import AttemptFailedError, Failure, crashed, explain, timed_out
 from worker.outcomes import Ended, conclude
 from worker.ports import AttemptPorts, Tools
+from worker.processes import Processes
 
 log = structlog.get_logger()
 
@@ -61,6 +62,7 @@ class Attempts:
         self,
         kinds: Mapping[str, Kind[Any, Any]],
         tools: Tools,
+        processes: Processes,
         *,
         on_end: Callable[[Ended], None],
         on_free: Callable[[], None],
@@ -69,7 +71,7 @@ class Attempts:
         self.running: dict[Fence, Attempt] = {}
         self.abandoned: set[Attempt] = set()
         self._kinds = kinds
-        self._handlers = load_handlers(kinds)
+        self._handlers = {name: _awaitable(kind, processes) for name, kind in kinds.items()}
         self._tools = tools
         self._on_end = on_end
         self._on_free = on_free
@@ -171,21 +173,24 @@ def _failed(attempt: Attempt, error: BaseException) -> Ended | None:
     if attempt.ending is Ending.DROPPED:
         return None
     kind = attempt.kind
-    known = timed_out(kind) if attempt.ending is Ending.TIMED_OUT else explain(error)
-    failure = known or crashed(kind, error)
+    known = timed_out(kind) if attempt.ending is Ending.TIMED_OUT else _known(error)
+    failure = known or crashed(kind.name, error)
     attempt.run.log.warning(
         "attempt_failed", error=failure.name, why=failure.message, exc_info=None if known else error
     )
     return failure.end(kind, attempt.claimed)
 
 
-def load_handlers(kinds: Mapping[str, Kind[Any, Any]]) -> dict[str, AsyncHandler]:
-    """The handlers by kind, each to be awaited: sync ones run in threads. Raises `SettingsError` if one is missing."""
-    loaded: dict[str, AsyncHandler] = {}
-    for name, kind in kinds.items():
-        handler: Callable[..., Any] = kind.load_handler()
-        loaded[name] = handler if inspect.iscoroutinefunction(handler) else partial(_in_thread, handler)
-    return loaded
+def _known(error: BaseException) -> Failure | None:
+    return error.failure if isinstance(error, AttemptFailedError) else explain(error)
+
+
+def _awaitable(kind: Kind[Any, Any], processes: Processes) -> AsyncHandler:
+    """The kind's handler, to be awaited: in a process if the kind wants one; else a sync one runs in a thread."""
+    handler: Callable[..., Any] = kind.load_handler()
+    if kind.process:
+        return partial(processes.perform, kind)
+    return handler if inspect.iscoroutinefunction(handler) else partial(_in_thread, handler)
 
 
 async def _in_thread(handler: Callable[..., Any], run: Run, parameters: Any) -> Any:

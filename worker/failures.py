@@ -55,6 +55,14 @@ class Failure:
         return random.uniform(0, longest)  # noqa: S311 - jitter
 
 
+class AttemptFailedError(Exception):
+    """An attempt failed in a way that is known already: `failure` says how."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
 def clean(text: str, length: int) -> str:
     """`text` as Postgres takes it (no NUL, no lone surrogates), cut to `length` characters."""
     return text[:length].replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
@@ -82,10 +90,10 @@ def explain(error: BaseException) -> Failure | None:
     return Failure(name, words, retry=True) if words else None
 
 
-def crashed(kind: Kind[Any, Any], error: BaseException) -> Failure:
+def crashed(kind: str, error: BaseException) -> Failure:
     """A bug in a handler: never retried, and the error's own text stays in the worker's log."""
     name = type(error).__name__
-    return Failure(name, f"The handler of {kind.name!r} broke with {name}", "The worker's log says where.")
+    return Failure(name, f"The handler of {kind!r} broke with {name}", "The worker's log says where.")
 
 
 def timed_out(kind: Kind[Any, Any]) -> Failure:

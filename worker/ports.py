@@ -1,9 +1,10 @@
 """Ports: what a worker lends to its handlers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -13,8 +14,10 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from shared.db import in_transaction
+from shared.errors import SettingsError
 from shared.kinds import Progress, Run
 from shared.queue import Claimed, Fence, Said, find_step, record_step
+from shared.rates import take_turn
 
 # Of the worker's pool: the rest is for the worker's own statements, which never wait for a handler.
 HANDLER_CONNECTIONS = 1
@@ -27,7 +30,17 @@ class Tools:
     http: httpx.AsyncClient
     pool: AsyncConnectionPool
     say: Callable[[Said], None]
+    rates: Mapping[str, Mapping[str, float]]
     turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(HANDLER_CONNECTIONS))
+
+    def rate(self, kind: str, provider: str) -> float:
+        """Calls a minute that the kind allows to the provider; raises `SettingsError` when it says nothing of it."""
+        try:
+            return self.rates[kind][provider]
+        except KeyError:
+            raise SettingsError(
+                f"kind {kind!r} has no rate for {provider!r}", hint="Name it in the kind's rates, in calls a minute."
+            ) from None
 
 
 class AttemptPorts:
@@ -48,6 +61,13 @@ class AttemptPorts:
         """A connection in one transaction, when it is this handler's turn; don't nest it."""
         async with self._tools.turns, self._tools.pool.connection() as conn:
             yield conn
+
+    async def turn(self, run: Run, provider: str) -> None:
+        """Wait until all workers together may call the provider once more."""
+        rate = self._tools.rate(run.kind, provider)
+        wait = await in_transaction(self._tools.pool, partial(take_turn, provider=provider, calls_a_minute=rate))
+        if wait > timedelta(0):
+            await asyncio.sleep(wait.total_seconds())
 
     async def step(self, run: Run, name: str, make: Callable[[], Awaitable[Any]]) -> Any:
         """The recorded value of a step, or what `make` returns now; CancelledError when the attempt was lost."""

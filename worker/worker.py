@@ -1,6 +1,7 @@
 """Worker: one row in `workers` and everything that works under it."""
 
 import asyncio
+import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -17,15 +18,16 @@ from psycopg_pool import AsyncConnectionPool
 from shared.db import in_transaction, open_pool
 from shared.errors import DatabaseError
 from shared.kinds import Kind, Registry
-from shared.queue import leave, mark_stopping, register, rescue
+from shared.queue import expire, leave, mark_stopping, register, rescue
 from shared.schedules import pause_after_failures
 from shared.settings import RECONCILE_EVERY, RESCUE_EVERY, Settings
 from shared.wake import Channel, listen
 from worker.claiming import Claimer, Shares
-from worker.execution import Attempts, load_handlers
+from worker.execution import Attempts
 from worker.finishing import Flusher
 from worker.leases import Lease, Me
 from worker.ports import HANDLER_CONNECTIONS, Tools
+from worker.processes import Processes, open_processes
 from worker.reconciling import Reconciler
 from worker.tasks import end_tasks
 
@@ -48,6 +50,7 @@ class Worker:
         kinds: Mapping[str, Kind[Any, Any]],
         pool: AsyncConnectionPool,
         http: httpx.AsyncClient,
+        processes: Processes,
         me: Me,
         stop: asyncio.Event,
     ) -> None:
@@ -58,13 +61,15 @@ class Worker:
         self.flusher = Flusher(pool, me, self.outcomes_written, settings.failures_before_pause)
         self.attempts = Attempts(
             kinds,
-            Tools(http, pool, self.flusher.say),
+            Tools(http, pool, self.flusher.say, {name: kind.rates for name, kind in kinds.items()}),
+            processes,
             on_end=self.flusher.add,
             on_free=self.slot_freed,
             on_crowded=self.give_up,
         )
         shares = Shares(settings.worker_slots, reserve=settings.manual_reserve, rate=settings.cron_credit)
-        self.claimer = Claimer(pool, me, list(kinds), shares, self.attempts, self.flusher)
+        limits = {name: kind.running_limit for name, kind in kinds.items() if kind.running_limit is not None}
+        self.claimer = Claimer(pool, me, list(kinds), limits, shares, self.attempts, self.flusher)
         self.reconciler = Reconciler(pool, me, self.attempts, self.flusher, self.claimer.lock)
         self._settings = settings
         self._kinds = kinds
@@ -78,7 +83,8 @@ class Worker:
         return claimed
 
     async def rescue_once(self) -> None:
-        """Give back the runs of dead workers."""
+        """Give back the runs of dead workers, and fail those that have waited too long for a live one."""
+        await in_transaction(self.pool, partial(expire, kinds=self._kinds))
         rescued = await in_transaction(self.pool, rescue)
         if rescued.given_back or rescued.failed:
             log.warning("runs_rescued", given_back=rescued.given_back, failed=rescued.failed)
@@ -185,15 +191,17 @@ async def open_worker(
     Raises `UnknownKindError` or `SettingsError` for a kind that can't be worked, `DatabaseError` without a database.
     """
     chosen = {name: registry.get(name) for name in kinds or registry.kinds}
-    load_handlers(chosen)  # a handler that isn't there stops us before there is a row that says we are here
+    for kind in chosen.values():
+        kind.load_handler()  # one that isn't there stops us before there is a row that says we are here
     settings = settings.model_copy(update={"worker_slots": slots or settings.worker_slots})
     limits = httpx.Limits(max_connections=max(100, settings.worker_slots))
     async with (
         open_pool(url, "worker", size=POOL_SIZE) as pool,
         httpx.AsyncClient(timeout=HTTP_TIMEOUT, limits=limits) as http,
+        open_processes(min(settings.worker_slots, os.cpu_count() or 1)) as processes,
     ):
         me = Me(await in_transaction(pool, partial(register, kinds=list(chosen), slots=settings.worker_slots)))
-        yield Worker(settings, chosen, pool, http, me, stop or asyncio.Event())
+        yield Worker(settings, chosen, pool, http, processes, me, stop or asyncio.Event())
 
 
 async def _every(period: timedelta, once: Callable[[], Awaitable[None]]) -> None:

@@ -5,6 +5,7 @@ from shared.queue.claim import Claimed, Watermark, claim
 from shared.queue.disagreements import Disagreement, Mend, disagreements, repair
 from shared.queue.enqueue import Enqueued, NewRun, enqueue, enqueue_many, find_reusable
 from shared.queue.expand import Expanded, expand
+from shared.queue.expire import expire
 from shared.queue.fence import Fence
 from shared.queue.finish import Outcome, Recorded, finish
 from shared.queue.progress import Said, progress
@@ -13,7 +14,7 @@ from shared.queue.rescue import Rescued, rescue
 from shared.queue.retry import FailedAttempt, retry
 from shared.queue.snooze import Snoozed, snooze
 from shared.queue.steps import StepValue, find_step, record_step
-from shared.queue.workers import leave, mark_stopping, register, renew
+from shared.queue.workers import ReadWorker, leave, list_workers, mark_stopping, register, renew
 
 __all__ = [
     "Cancelled",
@@ -26,6 +27,7 @@ __all__ = [
     "Mend",
     "NewRun",
     "Outcome",
+    "ReadWorker",
     "Recorded",
     "Rescued",
     "Said",
@@ -38,11 +40,13 @@ __all__ = [
     "enqueue",
     "enqueue_many",
     "expand",
+    "expire",
     "find_reusable",
     "find_step",
     "finish",
     "held_by",
     "leave",
+    "list_workers",
     "mark_stopping",
     "progress",
     "record_step",

@@ -12,6 +12,8 @@ from shared.db import fetch_all, load_sql
 from shared.kinds import Lane
 
 CLAIM = load_sql(__file__, "claim")
+LOCK_KINDS = load_sql(__file__, "lock_kinds")
+COUNT_RUNNING = load_sql(__file__, "count_running")
 
 Watermark = tuple[datetime, UUID]
 START: Watermark = (datetime.min.replace(tzinfo=UTC), UUID(int=0))
@@ -41,6 +43,12 @@ class Claimed:
     scheduled_for: datetime | None
 
 
+@dataclass(frozen=True)
+class _Running:
+    kind: str
+    running: int
+
+
 async def claim(
     conn: AsyncConnection,
     worker_id: UUID,
@@ -51,13 +59,17 @@ async def claim(
     cron_floor: int = 0,
     suspects: int = 1,
     watermarks: Mapping[tuple[Lane, str], Watermark] | None = None,
+    running_limits: Mapping[str, int] | None = None,
 ) -> list[Claimed]:
     """Claim up to `free` due runs of `kinds` (name → how many of that kind at most).
 
     Manual runs come first; cron and backfill get at most `cron_cap` places together and, while any is due, at least
     `cron_floor`. `suspects` is how many runs that were rescued twice may be among them. A watermark lets the scan of
-    its lane and kind start after that (available_at, run_id). Nothing is taken under an expired lease.
+    its lane and kind start after that (available_at, run_id). Of a kind in `running_limits`, all workers together hold
+    at most that many; claims of such a kind wait for each other. Nothing is taken under an expired lease.
     """
+    if running_limits:
+        kinds = await _within(conn, kinds, running_limits)
     marks = watermarks or {}
     wanted = [(lane, kind, limit, *marks.get((lane, kind), START)) for lane in Lane for kind, limit in kinds.items()]
     values = {
@@ -73,3 +85,13 @@ async def claim(
         "suspects": suspects,
     }
     return await fetch_all(conn, CLAIM, values, Claimed)
+
+
+async def _within(conn: AsyncConnection, kinds: Mapping[str, int], limits: Mapping[str, int]) -> dict[str, int]:
+    """The kinds of which more may be claimed, each with how many."""
+    limited = {"kinds": list(limits)}
+    await conn.execute(LOCK_KINDS, limited)
+    # In a statement of its own, which sees what others committed while we waited for the lock.
+    running = {row.kind: row.running for row in await fetch_all(conn, COUNT_RUNNING, limited, _Running)}
+    left = {kind: limits[kind] - running[kind] for kind in limits}
+    return {kind: min(most, left.get(kind, most)) for kind, most in kinds.items() if left.get(kind, most) > 0}

@@ -4,15 +4,17 @@ import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.metadata import version
 from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from shared.db import fetch_one, load_sql
+from shared.db import fetch_all, fetch_one, load_sql
 from shared.settings import LEASE
 
 REGISTER = load_sql(__file__, "register")
+LIST = load_sql(__file__, "list_workers")
 RENEW = load_sql(__file__, "renew")
 STOPPING = b"update foxtrot.workers set stopping = true where id = %(worker_id)s"
 LEAVE = b"delete from foxtrot.workers where id = %(worker_id)s"
@@ -53,3 +55,24 @@ async def mark_stopping(conn: AsyncConnection, worker_id: UUID) -> None:
 async def leave(conn: AsyncConnection, worker_id: UUID) -> None:
     """Remove the row of a worker that holds nothing any more."""
     await conn.execute(LEAVE, {"worker_id": worker_id})
+
+
+@dataclass(frozen=True)
+class ReadWorker:
+    """A worker as an operator sees it: `state` is `working`, `stopping` or `lost`, `held` how many runs it has."""
+
+    id: UUID
+    host: str
+    pid: int
+    version: str
+    kinds: list[str]
+    slots: int
+    started_at: datetime
+    lease_expires_at: datetime
+    state: str
+    held: int
+
+
+async def list_workers(conn: AsyncConnection) -> list[ReadWorker]:
+    """All workers that have a row, the oldest first; those that died are kept for a day."""
+    return await fetch_all(conn, LIST, {}, ReadWorker)

@@ -1,8 +1,10 @@
 """Commands as somebody types them, wrong ones on purpose: one line on stderr and exit code 2, never a stack trace."""
 
 import os
+import socket
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import jwt
@@ -106,3 +108,53 @@ def test_the_doctor_finds_what_disagrees_and_mends_it_once(tmp_path: Path, datab
         assert conn.execute("select actor, action from foxtrot.audit_log").fetchall() == [
             ("foxtrot doctor", "put back into the queue")
         ]
+
+
+KINDS = """
+from pydantic import BaseModel
+from shared.errors import HandlerError
+from shared.kinds import Kind
+
+
+class Say(BaseModel):
+    text: str
+
+
+async def say(run, parameters):
+    run.progress(percent=50, detail="clearing my throat")
+    if parameters.text == "no":
+        raise HandlerError("I won't say that.")
+    return Say(text=parameters.text.upper())
+
+
+SAY = Kind("say", Say, Say, "my_kinds:say", title="Say", headline=lambda said: said.text)
+"""
+
+
+def test_a_handler_in_the_foreground_needs_no_worker_and_shows_its_trace(tmp_path: Path) -> None:
+    (tmp_path / "my_kinds.py").write_text(KINDS)
+    place = {"FOXTROT_KINDS": "my_kinds", "PYTHONPATH": f"{ROOT}:{tmp_path}"}
+    said = foxtrot(tmp_path, "run", "say", "--text", "hello", "--inline", **place)
+    assert (said.returncode, "clearing my throat" in said.stdout, '"HELLO"' in said.stdout) == (0, True, True)
+    refused = foxtrot(tmp_path, "run", "say", "--text", "no", "--inline", **place)
+    assert refused.returncode == 1
+    assert "my_kinds.py" in refused.stderr
+    assert "I won't say that." in refused.stderr
+
+
+def test_workers_are_listed_and_probed(database_url: str, tmp_path: Path) -> None:
+    place = {"DATABASE_URL": database_url}
+    assert foxtrot(tmp_path, "workers", **place).stdout == "no worker is running\n"
+    assert foxtrot(tmp_path, "worker", "--check", **place).returncode == 1
+    insert = """
+    insert into foxtrot.workers (host, pid, version, kinds, slots, lease_expires_at)
+    values (%s, 7, '1', %s, 10, now() + %s)
+    """
+    with psycopg.connect(database_url) as conn:
+        conn.execute(insert, [socket.gethostname(), ["job_search"], timedelta(minutes=1)])
+        conn.execute(insert, ["elsewhere", ["job_search"], -timedelta(days=9000)])
+    listed = foxtrot(tmp_path, "workers", **place).stdout
+    assert "0 of 10" in listed
+    assert "working" in listed
+    probe = foxtrot(tmp_path, "worker", "--check", **place)
+    assert (probe.returncode, probe.stdout) == (0, f"1 live workers on {socket.gethostname()}\n")

@@ -23,7 +23,7 @@ from cli.postgres import EmbeddedPostgres
 from migrations import snapshot
 from shared.errors import DatabaseError
 from shared.kinds import Lane, Status
-from shared.models import AuditEntry, FetchSource, FetchUnit, Pause, PostingRow, RunStatus, RunStep, Skip, Table
+from shared.models import AuditEntry, FetchSource, FetchUnit, Pause, PostingRow, Rate, RunStatus, RunStep, Skip, Table
 from tests.clock import Clock
 from tests.support import (
     connect,
@@ -38,7 +38,7 @@ from tests.support import (
 
 T = TypeVar("T")
 
-REVISIONS = ["0001_initial", "0002_job_search", "0003_sources", "0004_schedules"]
+REVISIONS = ["0001_initial", "0002_job_search", "0003_sources", "0004_schedules", "0005_worker"]
 WEEKS = """
 select array_agg(relname::text order by relname) from pg_inherits join pg_class on oid = inhrelid
 where inhparent = 'foxtrot.runs'::regclass
@@ -121,7 +121,7 @@ def test_postings_of_an_older_release_are_kept_and_found(empty_database_url: str
     with psycopg.connect(empty_database_url) as conn:
         conn.execute(until.encode())
         conn.execute(OLD_POSTING.encode())
-    assert migrations.upgrade(empty_database_url) == ["0003_sources", "0004_schedules"]
+    assert migrations.upgrade(empty_database_url) == REVISIONS[2:]
     assert fetch(empty_database_url, found) is True
     assert fetch(empty_database_url, "select count(*) from foxtrot.fetch_sources") == 0
 
@@ -286,6 +286,7 @@ async def make_one_of_each(conn: AsyncConnection) -> None:
     await insert(conn, Pause, of_user | pause)
     await insert(conn, RunStep, of_user | {"run_id": run.id, "name": "fetch", "attempt": 1, "value": {"pages": 3}})
     await insert(conn, AuditEntry, {"actor": "me", "action": "cancel", "detail": {"run": str(run.id)}})
+    await insert(conn, Rate, {"provider": "somebody", "next_call_at": timetable.next_slot})
     await insert(conn, FetchSource, {"source": "here", "day": timetable.next_slot.date(), "calls": 3})
     await insert(conn, FetchUnit, {"source": "here", "board": "acme"})
     names = ("source", "board", "external_id", "url", "title", "company", "places_key", "text", "content_hash")

@@ -1,7 +1,6 @@
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError, replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +10,6 @@ from uuid import uuid4
 import httpx
 import pytest
 import structlog
-from psycopg import AsyncConnection
 from pydantic import BaseModel, Field, field_validator
 
 from shared.errors import InvalidInputError, SettingsError, UnknownKindError
@@ -26,6 +24,7 @@ from shared.kinds import (
     Status,
     load_registry,
 )
+from shared.testing import TrialPorts
 
 
 class Area(BaseModel):
@@ -201,27 +200,7 @@ def test_modules_that_are_wrong_are_named(module: Callable[..., str]) -> None:
 # The run that a handler gets ------------------------------------------------------------------------------------------
 
 
-class Ports:
-    """What a worker would lend, here only written down."""
-
-    def __init__(self, http: httpx.AsyncClient) -> None:
-        self.http = http
-        self.said: list[Progress] = []
-        self.recorded: dict[str, Any] = {}
-
-    def progress(self, run: Run, progress: Progress) -> None:
-        self.said.append(progress)
-
-    def db(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        raise NotImplementedError
-
-    async def step(self, run: Run, name: str, make: Callable[[], Awaitable[Any]]) -> Any:
-        if name not in self.recorded:
-            self.recorded[name] = await make()
-        return self.recorded[name]
-
-
-def a_run(ports: Ports) -> Run:
+def a_run(ports: TrialPorts) -> Run:
     return Run(
         id=uuid4(),
         user_id=uuid4(),
@@ -240,7 +219,7 @@ def a_run(ports: Ports) -> Run:
 
 @pytest.mark.parametrize(("said", "kept"), [(-3, 0), (0, 0), (40, 40), (100, 100), (101, 100), (None, None)])
 def test_a_percent_stays_within_its_bounds(said: int | None, kept: int | None) -> None:
-    ports = Ports(httpx.AsyncClient())
+    ports = TrialPorts(httpx.AsyncClient())
     a_run(ports).progress(said, "fetch", "acme", done=4, total=10)
     assert ports.said == [Progress(percent=kept, step="fetch", detail="acme", done=4, total=10)]
 
@@ -248,7 +227,7 @@ def test_a_percent_stays_within_its_bounds(said: int | None, kept: int | None) -
 def test_a_handler_reaches_what_the_worker_lends() -> None:
     async def main() -> None:
         async with httpx.AsyncClient() as http:
-            ports = Ports(http)
+            ports = TrialPorts(http)
             run = a_run(ports)
 
             async def make() -> str:

@@ -1,6 +1,8 @@
 """Kinds whose handlers do one thing each; also what the worker processes of the tests are started with."""
 
 import asyncio
+import os
+import signal
 import threading
 import time
 from contextlib import suppress
@@ -151,3 +153,37 @@ async def lose_step(run: Run, parameters: Input) -> Output:
 ECHO = define("echo")
 HOLD = define("hold")
 IGNORE_ONCE = define("ignore_once")
+
+
+def where(run: Run, parameters: Input) -> Output:
+    run.progress(percent=40, step="counting", detail=parameters.text)
+    return Output(text=run.idempotency_key, number=os.getpid())
+
+
+def die(run: Run, parameters: Input) -> Output:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return Output()
+
+
+def exit_at_once(run: Run, parameters: Input) -> Output:
+    os._exit(7)
+
+
+def ask_for_a_connection(run: Run, parameters: Input) -> Output:
+    run.db()
+    return Output()
+
+
+def break_in_process(run: Run, parameters: Input) -> Output:
+    raise KeyError("secret")
+
+
+def tell_and_spin(run: Run, parameters: Input) -> Output:
+    run.progress(done=os.getpid())
+    while True:
+        time.sleep(1)
+
+
+async def call(run: Run, parameters: Input) -> Output:
+    await run.turn(parameters.text)
+    return Output()

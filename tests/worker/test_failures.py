@@ -88,7 +88,7 @@ def test_what_can_pass_is_retried_and_no_secret_is_told(error: Exception, *, ret
 
 def test_an_error_that_no_handler_should_let_out_is_a_bug() -> None:
     assert explain(KeyError("secret")) is None
-    failure = crashed(KIND, KeyError("secret"))
+    failure = crashed(KIND.name, KeyError("secret"))
     assert not failure.retry
     assert "secret" not in failure.message
 

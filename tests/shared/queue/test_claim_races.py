@@ -1,13 +1,14 @@
 import asyncio
+from typing import Any
 from uuid import UUID
 
 from psycopg import AsyncConnection
 
 from shared.models import Worker
-from shared.queue import enqueue_many
+from shared.queue import claim, enqueue_many
 from tests.clock import Clock
 from tests.shared.queue.support import asked, async_test, blocked, call_off, ids, live, queue_row, take, take_one, two
-from tests.support import connect, make_run, make_user, make_worker
+from tests.support import connect, make_run, make_user, make_worker, wait_for_lock
 
 
 async def drain(url: str, worker: Worker) -> list[UUID]:
@@ -88,3 +89,31 @@ async def test_a_worker_that_stops_waits_for_its_claim_in_flight(clock: Clock) -
         await one.commit()
         await waiting
         assert (await live(other, run_id)).worker_id == worker.id
+
+
+@async_test
+async def test_two_claims_of_a_limited_kind_wait_for_each_other_and_keep_the_limit(clock: Clock) -> None:
+    async with connect(clock.url) as conn:
+        workers = [await make_worker(conn) for _ in range(2)]
+        for _ in range(6):
+            await make_run(conn, await make_user(conn))
+    async with connect(clock.url) as one, connect(clock.url) as other:
+        limits: dict[str, Any] = {"free": 3, "cron_cap": 3, "running_limits": {"demo": 4}}
+        first = await claim(one, workers[0].id, {"demo": 3}, **limits)
+        second = asyncio.create_task(claim(other, workers[1].id, {"demo": 3}, **limits))
+        await wait_for_lock(clock.url, other.info.backend_pid)
+        await one.commit()
+        assert (len(first), len(await second)) == (3, 1)
+        await other.commit()
+        assert await claim(one, workers[0].id, {"demo": 3}, **limits) == []
+
+
+@async_test
+async def test_a_limit_is_for_its_kind_alone(clock: Clock) -> None:
+    async with connect(clock.url) as conn:
+        worker = await make_worker(conn, kinds=["demo", "free"])
+        for kind in ("demo", "demo", "free", "free"):
+            await make_run(conn, await make_user(conn), kind=kind)
+        kinds = {"demo": 4, "free": 4}
+        claimed = await claim(conn, worker.id, kinds, free=4, cron_cap=4, running_limits={"demo": 1})
+        assert sorted(row.kind for row in claimed) == ["demo", "free", "free"]
