@@ -66,7 +66,7 @@ async def serve(settings: Settings, url: str, registry: Registry, outside: Outsi
             timeout_graceful_shutdown=_grace(settings),
         )
     )
-    with _listen(settings.host, settings.port) as listener:
+    with listen(settings.host, settings.port) as listener:
         async with app.router.lifespan_context(app):
             server.services = app.state.services
             log.info("api_started", host=settings.host, port=settings.port)
@@ -81,10 +81,15 @@ def _grace(settings: Settings) -> int:
     return int(max(settings.request_timeout_seconds, work)) + 1
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there; raises `SettingsError` when it can't."""
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         raise SettingsError(
             f"HOST {host}, PORT {port}: can't listen there: {error.strerror or error}", hint="Set another PORT."
         ) from error
+    # Connections inherit it. asyncio would set it, but not on a socket that doesn't say its protocol, as this one; and
+    # then each answer on a connection that is kept open waits some 40 ms for the client's acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener

@@ -45,6 +45,7 @@ def start_router(registry: Registry) -> APIRouter:
             parameters=body.parameters,
             crons=daily(settings.refresh_times),
             rules=Rules.of(settings),
+            subject=body.subject,
         )
         return await start(db, Start(new, kind, body.fresh, keep if body.keep else None), response)
 

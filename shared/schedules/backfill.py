@@ -90,7 +90,7 @@ def _check(start: datetime, end: datetime, now: datetime, keep: timedelta) -> No
             )
     if start >= end:
         raise InvalidInputError(
-            f"end {end.isoformat()} is not after start {start.isoformat()}", field="end", hint="Swap them."
+            f"end {end.isoformat()} is not after start {start.isoformat()}", field="end", hint="It must be later."
         )
     if end > now:
         raise InvalidInputError(

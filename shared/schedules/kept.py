@@ -44,17 +44,20 @@ async def keep_search(
     *,
     crons: Sequence[str],
     rules: Rules,
+    subject: str | None = None,
 ) -> Put:
     """Let the user's schedule `kept:<kind>` run with these parameters, in the caller's transaction.
 
-    Times, zone and pause stay as they are; a new one gets `crons` in the user's zone. It doesn't count towards the
-    user's limit.
+    `subject` is what its runs are about; left out, it is taken from the parameters as the kind does. Times, zone and
+    pause stay as they are; a new one gets `crons` in the user's zone. It doesn't count towards the user's limit.
     """
     owner = await find_owner(conn, user_id)
     key = KEPT + kind.name
     stored = await find_stored(conn, user_id, key)
     wish = stored.wish if stored else Wish(key, kind.name, parameters, crons)
-    return await store(conn, user_id, owner, stored, wish, rules, work_of(kind, parameters, owner.org_id))
+    work = work_of(kind, parameters, owner.org_id)
+    work["subject"] = subject or work["subject"]
+    return await store(conn, user_id, owner, stored, wish, rules, work)
 
 
 async def enroll_some(

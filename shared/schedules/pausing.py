@@ -35,8 +35,8 @@ async def pause_after_failures(pool: AsyncConnectionPool, run_ids: Sequence[UUID
 async def pause_failing(conn: AsyncConnection, run_ids: Sequence[UUID], *, failures: int) -> list[PausedSchedule]:
     """Pause the schedules of these failed runs whose last `failures` cron runs have all failed.
 
-    Counted are the runs of the timetable that a schedule has now, since it has been in effect: an edit or a resumption
-    starts anew. Slots without a run are passed over.
+    Counted are runs with the timetable and the parameters that a schedule has now, since it has been in effect: an edit
+    or a resumption starts anew. Slots without a run are passed over, and those older than `RETENTION_DAYS` forgotten.
     """
     values = {"run_ids": list(run_ids), "failures": failures}
     return await fetch_all(conn, PAUSE_FAILING, values, PausedSchedule)

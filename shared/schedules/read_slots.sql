@@ -13,7 +13,10 @@ select
         when q.worker_id is null then 'pending'
         else 'running'
     end as status,
-    coalesce(case when r.expires_at is null or r.expires_at > now() then r.id end, k.run_id) as run_id,
+    coalesce(
+        case when r.expires_at is null or r.expires_at > now() then r.id end,
+        (select c.id from foxtrot.run_status c where c.id = k.run_id and c.bucket = s.bucket)
+    ) as run_id,
     case when r.expires_at > now() then r.headline end as headline,
     k.reason,
     case when t.finished or t.rows = 0 and p.next_slot > s.slot then coalesce(t.finished_at, s.slot) end as settled_at

@@ -1,7 +1,6 @@
 """One API over one database for all tests of this folder: each test is somebody new, so none sees another's rows."""
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -18,6 +17,7 @@ from psycopg import AsyncConnection
 from pydantic import BaseModel, Field, SecretStr
 
 from api.app import create_app
+from api.service import listen
 from cli.postgres import EmbeddedPostgres
 from kinds.job_search.kind import JOB_SEARCH
 from shared.kinds import Kind, Registry
@@ -69,7 +69,7 @@ def running(app: FastAPI) -> Iterator[str]:
     server = uvicorn.Server(
         uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=5)
     )
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listen("127.0.0.1", 0)
 
     async def serve() -> None:
         async with app.router.lifespan_context(app):

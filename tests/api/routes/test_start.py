@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -143,6 +144,51 @@ def test_an_old_success_does_not_stand_in(ada: Person) -> None:
 def test_nothing_is_reused_by_default(ada: Person) -> None:
     given(ada, "success")
     assert ada.post("/runs", json=ECHO).json()["created"]
+
+
+def test_a_search_is_kept_with_the_run_and_follows_the_last_one(person: Callable[..., Person]) -> None:
+    ada = person(zone="Asia/Tokyo")
+    first = ada.post("/runs", json=ECHO | {"keep": True})
+    assert (first.status_code, first.json()["created"], first.json()["schedule_id"]) == (202, True, None)
+    (kept,) = ada.get("/schedules").json()["schedules"]
+    times = ["0 10 * * *", "0 14 * * *", "0 16 * * *", "0 22 * * *", "0 8 * * *", "45 16 * * *"]
+    assert (kept["key"], kept["parameters"], kept["crons"]) == ("kept:demo", {"text": "hi"}, times)
+    assert (kept["zone"], kept["timetable_zone"]) == ("user", "Asia/Tokyo")
+    ada.post("/schedules/kept:demo/pause", json={"note": "on holiday"})
+    ada.patch("/schedules/kept:demo", json={"crons": ["0 9 * * *"], "zone": "UTC"})
+    ada.post("/runs", json=ECHO | {"parameters": {"text": "ho"}, "keep": True})
+    (again,) = ada.get("/schedules").json()["schedules"]
+    assert (again["id"], again["parameters"]) == (kept["id"], {"text": "ho"})
+    assert (again["crons"], again["zone"], again["pause_note"]) == (["0 9 * * *"], "UTC", "on holiday")
+
+
+def test_nothing_is_kept_unless_it_is_asked_for(ada: Person) -> None:
+    ada.post("/runs", json=ECHO | {"keep": True})
+    before = ada.get("/schedules").json()
+    for values in ({}, {"keep": False}):
+        ada.post("/runs", json=ECHO | {"parameters": {"text": "ho"}} | values)
+    assert ada.get("/schedules").json() == before
+
+
+def test_each_kind_has_a_kept_search_of_its_own(ada: Person) -> None:
+    for kind in ("demo", "reused"):
+        ada.post("/runs", json=ECHO | {"kind": kind, "keep": True})
+    keys = [schedule["key"] for schedule in ada.get("/schedules").json()["schedules"]]
+    assert keys == ["kept:demo", "kept:reused"]
+
+
+def test_a_search_that_a_finished_run_answers_is_kept_too(ada: Person) -> None:
+    given(ada, "success", kind="reused")
+    response = ada.post("/runs", json=ECHO | {"kind": "reused", "keep": True})
+    assert (response.status_code, response.json()["reused"]) == (200, True)
+    assert [schedule["key"] for schedule in ada.get("/schedules").json()["schedules"]] == ["kept:reused"]
+
+
+def test_what_is_refused_is_not_kept(ada: Person) -> None:
+    changes: list[dict[str, Any]] = [{"parameters": {}}, {"keep": "perhaps"}, {"keep": None}]
+    for change in changes:
+        assert ada.post("/runs", json=ECHO | {"keep": True} | change).status_code == 422
+    assert ada.get("/schedules").json() == {"schedules": []}
 
 
 def test_workers_are_woken_after_the_commit(ada: Person) -> None:

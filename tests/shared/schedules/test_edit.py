@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from shared.kinds import Registry
 from shared.models import User
 from shared.schedules import Put, delete_schedule, edit_schedule, pause_schedule
 from tests.clock import Clock
-from tests.scheduler.support import REGISTRY, Search, end_runs, pass_over, rows, slots
+from tests.scheduler.support import DEMO, REGISTRY, Search, end_runs, pass_over, rows, slots
 from tests.shared.schedules.support import (
     AT,
     DAILY,
@@ -121,6 +122,19 @@ def test_a_schedule_of_a_kind_that_is_gone_can_be_edited_but_for_its_parameters(
     assert edit_without_kinds({"enabled": False}).changed
     with pytest.raises(UnknownKindError):
         edit_without_kinds({"parameters": {}})
+
+
+def test_what_the_kind_cannot_serve_is_refused_and_only_asked_of_new_parameters(clock: Clock) -> None:
+    def refuse(parameters: Search) -> None:
+        raise InvalidInputError(f"no {parameters.query} here", field="parameters.query")
+
+    def edit_refusing(changes: dict[str, Any]) -> Put:
+        return as_user(clock.url, user, lambda conn: edit_schedule(conn, kinds, user.id, "mine", changes, rules=RULES))
+
+    user, kinds = given(clock), Registry([replace(DEMO, check=refuse)])
+    with pytest.raises(InvalidInputError, match="no sql here"):
+        edit_refusing({"parameters": {"query": "sql"}})
+    assert edit_refusing({"note": "no python either"}).changed
 
 
 def test_the_org_moves_with_the_parameters_whose_fingerprint_it_is_part_of(clock: Clock) -> None:

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from shared.models import User
 from shared.schedules import PausedSchedule, backfill, pause_after_failures, pause_failing
 from tests.clock import Clock
-from tests.scheduler.support import REGISTRY, pass_over, rows, scheduling
+from tests.scheduler.support import REGISTRY, on_database, pass_over, rows, scheduling
 from tests.shared.schedules.support import (
     AT,
     DAILY,
@@ -27,8 +27,8 @@ from tests.shared.schedules.support import (
     resume,
     shown,
     stored,
-    table,
 )
+from tests.support import make_run
 
 HOURLY = changed(DAILY, crons=["0 * * * *"])
 END = """
@@ -154,11 +154,11 @@ def test_only_the_schedule_whose_runs_failed_is_paused(clock: Clock) -> None:
     assert shown(clock.url, other).enabled
 
 
-def test_what_did_not_fail_by_the_clock_pauses_nothing(clock: Clock) -> None:
-    given(clock)
+def test_a_run_that_failed_by_hand_pauses_nothing(clock: Clock) -> None:
+    user = given(clock)
     hours(clock, "failed", "failed", "failed")
-    rows(clock.url, "update foxtrot.runs set source = 'manual' where status = 'failed' returning id")
-    assert settle(clock.url, [row["id"] for row in table(clock.url, "runs")]) == []
+    by_hand = on_database(clock.url, lambda conn: make_run(conn, user, "failed", schedule_id=stored(clock.url)["id"]))
+    assert settle(clock.url, [by_hand.id]) == []
 
 
 @pytest.mark.parametrize("message", ["100 % of it: %s", "m" * 1000, None])

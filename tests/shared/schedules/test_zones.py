@@ -93,7 +93,7 @@ def test_whoever_moves_keeps_the_times_of_day_and_no_day_is_repeated(clock: Cloc
         pass_over(clock.url)
         if hour == 2:
             move(clock.url, user, "America/Los_Angeles")
-        if hour == 4:
+        if hour == 3:
             move(clock.url, user, "America/New_York")
     assert slots(clock.url, user.id) == [EIGHT, EIGHT + DAY + 4 * HOUR]
 
