@@ -1,7 +1,9 @@
 -- Due timetables: those whose slot has come, held until they have moved on; one that a schedule is joining waits for the next pass.
-select id, crons, zone, next_slot, now() as now
-from foxtrot.timetables
-where next_slot <= now() and tzdata <= %(tzdata)s
-order by next_slot, id
+select
+    t.id, t.crons, t.zone, t.next_slot, t.tzdata, t.created_at, now() as now,
+    (select max(k.scheduled_for) from foxtrot.ticks k where k.timetable_id = t.id) as newest
+from foxtrot.timetables t
+where t.next_slot <= now() and t.tzdata <= %(tzdata)s
+order by t.next_slot, t.id
 limit %(at_most)s
-for update skip locked
+for update of t skip locked

@@ -1,7 +1,9 @@
 """Expansion: open ticks become runs, a chunk a transaction, by as many schedulers as there are."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Any
 from uuid import UUID
 
@@ -11,68 +13,60 @@ from psycopg import AsyncConnection
 from psycopg.errors import LockNotAvailable
 from psycopg_pool import AsyncConnectionPool
 
-from shared.db import fetch_one, in_transaction, load_sql
+from scheduler.stride import Stride, cut
+from shared.db import fetch_all, fetch_one, in_transaction, load_sql
 from shared.kinds import Registry
 from shared.queue import Expanded, expand
 from shared.settings import Settings
 
 log = structlog.get_logger()
 
-OPEN_TICK = load_sql(__file__, "open_tick")
-LEFT = load_sql(__file__, "left_in_tick")
+OPEN_TICKS = load_sql(__file__, "open_ticks")
+LEFT = load_sql(__file__, "left_in_ticks")
 SET_APART = load_sql(__file__, "set_apart")
+SPLIT = load_sql(__file__, "split_tick")
 
-NARROWER = 10  # an attempt that is held costs a second, one that isn't costs milliseconds: so not by half
 REFUSED = (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError)
 
 
 @dataclass(frozen=True)
 class OpenTick:
-    """A row of ticks that is not finished."""
+    """A row of ticks that is not finished: `held` waits for the place of its one schedule, `whole` was never split."""
 
     timetable_id: UUID
     scheduled_for: datetime
     through: UUID
+    cursor: UUID
+    held: bool
+    whole: bool
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """What tells it from all others."""
+        return {"timetable_id": self.timetable_id, "scheduled_for": self.scheduled_for, "through": self.through}
 
 
 @dataclass(frozen=True)
 class Left:
-    """How many schedules a tick still has to settle."""
+    """How many schedules ticks still have to settle."""
 
     schedules: int
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """One attempt at a tick: what it came to, or the error that undid it."""
+    """One attempt at some ticks: what it came to, or the error that undid it."""
 
-    tick: OpenTick
+    ticks: list[OpenTick]
     expanded: Expanded | None = None
     error: psycopg.Error | None = None
-
-
-@dataclass
-class Stride:
-    """How many schedules to take at once: `full`, or a part of the stretch in which one is known to be held."""
-
-    full: int
-    stretch: int = 0
-
-    @property
-    def size(self) -> int:
-        """The size of the next chunk."""
-        return max(1, self.stretch // NARROWER) if self.stretch else self.full
-
-    def passed(self) -> None:
-        """A chunk of that size is settled; after the whole stretch chunks are full again."""
-        self.stretch = max(0, self.stretch - self.size)
 
 
 @dataclass
 class Expansion:
     """The open ticks of one pass; call `expand_once` until it answers None.
 
-    Schedulers share the ticks, each at one that no other is at. What can't go on now is put `aside` for this pass.
+    Schedulers share the ticks, each at some that no other is at. What can't go on now is put `aside` for this pass.
     """
 
     pool: AsyncConnectionPool
@@ -100,56 +94,71 @@ class Expansion:
         if chunk is None:
             return None
         if isinstance(chunk.error, LockNotAvailable):
-            await self._make_way(chunk.tick)
+            await self._make_way(chunk.ticks)
         elif chunk.error is not None:
-            log.error("expand_failed", **_names(chunk.tick), error=str(chunk.error))
-            self.aside.append(chunk.tick)
-        else:
-            self.stride.passed()
+            self._pass_by(chunk.ticks, chunk.error)
+        elif chunk.expanded is not None:
+            left = max(0, chunk.expanded.left - 1)  # but for the one that the chunk ended in
+            self.stride.passed(chunk.expanded.seen, len(chunk.ticks) - left)
         return chunk
 
     async def _expand_next(self, conn: AsyncConnection) -> Chunk | None:
-        tick = await fetch_one(conn, OPEN_TICK, self._columns(), OpenTick)
-        if tick is None:
+        ticks = await self._take(conn)
+        if not ticks:
             return None
         try:
             expanded = await expand(
                 conn,
-                tick.timetable_id,
-                tick.scheduled_for,
-                through=tick.through,
+                ticks,
                 chunk=self.stride.size,
                 max_attempts=self._max_attempts,
                 missed_after=self._missed_after,
             )
+            await self._share(conn, ticks, expanded)
         except (LockNotAvailable, *REFUSED) as error:
-            # Taken here, because the same chunk again would not help; the tick must not stop the others.
+            # Taken here, because the same chunk again would not help; these ticks must not stop the others.
             await conn.rollback()
-            return Chunk(tick, error=error)
-        return Chunk(tick, expanded)
+            return Chunk(ticks, error=error)
+        return Chunk(ticks, expanded)
 
-    async def _make_way(self, tick: OpenTick) -> None:
-        size = self.stride.size
-        left = await in_transaction(self.pool, lambda conn: _left(conn, tick, at_most=max(size, 2)))
-        if left > 1 and size > 1:
-            self.stride.stretch = left
+    async def _take(self, conn: AsyncConnection) -> list[OpenTick]:
+        """The next ticks, a row of each; one that is held comes after the others and alone."""
+        values = _columns(self.aside) | {"at_most": self.stride.at_most}
+        found = await fetch_all(conn, OPEN_TICKS, values, OpenTick)
+        rows = [tick for tick in found if not tick.held] or found[:1]
+        return [next(parts) for _, parts in groupby(rows, key=lambda tick: (tick.scheduled_for, tick.timetable_id))]
+
+    async def _share(self, conn: AsyncConnection, ticks: Sequence[OpenTick], expanded: Expanded) -> None:
+        """Split a tick of which a full chunk is settled and much is left: other schedulers can take parts of it."""
+        tick, last = ticks[0], expanded.last
+        if self.searching or last is None or expanded.left < len(ticks) or not tick.whole:
+            return
+        cuts = cut(tick.cursor, tick.through, last=last, seen=expanded.seen, chunk=self.stride.full)
+        if cuts:
+            await conn.execute(SPLIT, tick.names | {"cuts": cuts})
+
+    async def _make_way(self, ticks: Sequence[OpenTick]) -> None:
+        left = await in_transaction(self.pool, lambda conn: _left(conn, ticks, at_most=max(self.stride.size, 2)))
+        if len(ticks) > 1 or (left > 1 and self.stride.size > 1):
+            self.stride.stretch = max(1, left)
             return
         self.stride.stretch = 0
-        apart = await in_transaction(self.pool, lambda conn: _set_apart(conn, tick)) if left > 1 else None
+        (tick,) = ticks
+        apart = None if tick.held else await in_transaction(self.pool, lambda conn: _set_apart(conn, tick))
         held = apart or tick
-        log.warning("schedule_held", **_names(held))
+        log.warning("schedule_held", **_said(held))
         self.aside.append(held)
 
-    def _columns(self) -> dict[str, list[Any]]:
-        return {
-            "timetable_ids": [tick.timetable_id for tick in self.aside],
-            "slots": [tick.scheduled_for for tick in self.aside],
-            "throughs": [tick.through for tick in self.aside],
-        }
+    def _pass_by(self, ticks: Sequence[OpenTick], error: psycopg.Error) -> None:
+        """Put aside the tick that can't be expanded, once it is known which it is."""
+        self.stride.ticks = 1
+        if len(ticks) == 1:
+            log.error("expand_failed", **_said(ticks[0]), error=str(error))
+            self.aside += ticks
 
 
-async def _left(conn: AsyncConnection, tick: OpenTick, *, at_most: int) -> int:
-    left = await fetch_one(conn, LEFT, {**asdict(tick), "at_most": at_most}, Left)
+async def _left(conn: AsyncConnection, ticks: Sequence[OpenTick], *, at_most: int) -> int:
+    left = await fetch_one(conn, LEFT, _columns(ticks) | {"at_most": at_most}, Left)
     assert left is not None  # noqa: S101 - an aggregate always answers
     return left.schedules
 
@@ -158,5 +167,13 @@ async def _set_apart(conn: AsyncConnection, tick: OpenTick) -> OpenTick | None:
     return await fetch_one(conn, SET_APART, asdict(tick), OpenTick)
 
 
-def _names(tick: OpenTick) -> dict[str, str]:
-    return {name: str(value) for name, value in asdict(tick).items()}
+def _columns(ticks: Sequence[OpenTick]) -> dict[str, Any]:
+    return {
+        "timetable_ids": [tick.timetable_id for tick in ticks],
+        "slots": [tick.scheduled_for for tick in ticks],
+        "throughs": [tick.through for tick in ticks],
+    }
+
+
+def _said(tick: OpenTick) -> dict[str, str]:
+    return {name: str(value) for name, value in tick.names.items()}

@@ -1,7 +1,7 @@
-"""Maintenance: weeks of runs made ahead, what nobody needs any more removed, expired runs emptied, a bit at a time."""
+"""Maintenance, a bit at a time: weeks of runs made ahead, what nobody needs removed, slots true to our tzdata."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -13,6 +13,7 @@ import structlog
 from psycopg import AsyncConnection, sql
 from psycopg_pool import AsyncConnectionPool
 
+from scheduler.ticks import TIMETABLES_AT_ONCE, recompute
 from shared.cron import tzdata_version
 from shared.db import fetch_all, fetch_one, in_transaction, load_sql
 from shared.kinds import Registry
@@ -21,7 +22,10 @@ from shared.settings import Settings
 
 log = structlog.get_logger()
 
-PRUNES = {name: load_sql(__file__, f"prune_{name}") for name in ("workers", "ticks", "skips", "steps")}
+PRUNES = {name: load_sql(__file__, f"prune_{name}") for name in ("workers", "ticks", "skips", "steps", "pauses")}
+UNUSED = load_sql(__file__, "unused_timetables")
+PRUNE_TIMETABLES = load_sql(__file__, "prune_timetables")
+REST = load_sql(__file__, "rest")
 SWEEP = load_sql(__file__, "sweep")
 OUTLIVED = load_sql(__file__, "outlived_partitions")
 NEWER_TZDATA = b"select count(*)::int as timetables from foxtrot.timetables where tzdata > %(tzdata)s"
@@ -33,6 +37,7 @@ DETACH = {
 DROP = "drop table if exists foxtrot.{}"
 
 AT_ONCE = 10_000
+PRUNED_TIMETABLES_AT_ONCE = 10  # when one goes, its key is looked for in every schedule
 DEADLINE = 30.0  # seconds: these statements may read tables from end to end
 
 
@@ -51,6 +56,13 @@ class Outlived:
 
     name: str
     stage: str
+
+
+@dataclass(frozen=True)
+class Unused:
+    """A timetable that no schedule has."""
+
+    id: UUID
 
 
 @dataclass(frozen=True)
@@ -79,11 +91,16 @@ class Maintenance:
         return timedelta(days=self.settings.retention_days)
 
     async def tidy_once(self) -> None:
-        """Make and drop weeks of runs, and prune workers, ticks, skips and durable steps."""
+        """Compute slots of older tzdata anew, make and drop weeks of runs, and prune what only history needed."""
+        recomputed = await self._recompute()
         made = await in_transaction(self.pool, lambda conn: make_partitions(conn, self.keep))
-        pruned = {name: await self._prune(statement) for name, statement in PRUNES.items()}
+        pruned = {
+            name: await self._repeat(partial(_change, statement), {"keep": self.keep}, self.at_once)
+            for name, statement in PRUNES.items()
+        }
+        pruned["timetables"] = await self._repeat(_prune_timetables, {}, min(self.at_once, PRUNED_TIMETABLES_AT_ONCE))
         dropped = await self._drop_outlived()
-        log.info("tidied", partitions_made=made, partitions_dropped=dropped, **pruned)
+        log.info("tidied", recomputed=recomputed, partitions_made=made, partitions_dropped=dropped, **pruned)
         await self._warn_of_newer_tzdata()
 
     async def sweep_once(self) -> int:
@@ -98,13 +115,34 @@ class Maintenance:
             log.info("swept", runs=emptied)
         return emptied
 
-    async def _prune(self, statement: bytes) -> int:
-        pruned, last = 0, self.at_once
-        values = {"keep": self.keep, "at_most": self.at_once}
-        while last == self.at_once and not self.stop.is_set():
-            last = await in_transaction(self.pool, partial(_delete, statement, values), deadline=DEADLINE)
-            pruned += last
-        return pruned
+    async def rest_once(self) -> int:
+        """Let the schedules of users who have not been here for long rest; returns how many began to."""
+        inactive_after = {"inactive_after": timedelta(days=self.settings.inactive_after_days)}
+        resting = await self._repeat(partial(_change, REST), inactive_after, self.at_once)
+        if resting:
+            log.info("rested", schedules=resting)
+        return resting
+
+    async def _repeat(
+        self,
+        work: Callable[[Mapping[str, Any], AsyncConnection], Awaitable[int]],
+        values: Mapping[str, Any],
+        at_most: int,
+    ) -> int:
+        """Do `work`, each time with so many rows at most, until it had fewer; returns how many it had in all."""
+        rows, last = 0, at_most
+        while last == at_most and not self.stop.is_set():
+            last = await in_transaction(self.pool, partial(work, {**values, "at_most": at_most}), deadline=DEADLINE)
+            rows += last
+        return rows
+
+    async def _recompute(self) -> int:
+        timetables, more = 0, True
+        while more and not self.stop.is_set():
+            work = partial(recompute, keep=self.keep, at_most=min(self.at_once, TIMETABLES_AT_ONCE))
+            recomputed = await in_transaction(self.pool, work, deadline=DEADLINE)
+            timetables, more = timetables + recomputed.timetables, recomputed.more
+        return timetables
 
     async def _drop_outlived(self) -> list[str]:
         longest = max([self.keep, *(kind.retention.longest for kind in self.registry.kinds.values())])
@@ -137,8 +175,14 @@ async def _sweep(values: Mapping[str, Any], conn: AsyncConnection) -> Swept:
     return swept
 
 
-async def _delete(statement: bytes, values: Mapping[str, Any], conn: AsyncConnection) -> int:
+async def _change(statement: bytes, values: Mapping[str, Any], conn: AsyncConnection) -> int:
     return (await conn.execute(statement, values)).rowcount
+
+
+async def _prune_timetables(values: Mapping[str, Any], conn: AsyncConnection) -> int:
+    # Two statements: the second also sees the schedules that joined while the first was waiting for its rows.
+    unused = await fetch_all(conn, UNUSED, values, Unused)
+    return (await conn.execute(PRUNE_TIMETABLES, {"ids": [each.id for each in unused]})).rowcount
 
 
 async def _outlived(longest: timedelta, conn: AsyncConnection) -> list[Outlived]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import partial
@@ -13,7 +14,7 @@ from scheduler.expansion import Expansion
 from scheduler.maintenance import Maintenance
 from scheduler.metronome import Metronome
 from scheduler.ticks import advance
-from shared.db import in_transaction, open_pool
+from shared.db import fetch_one, in_transaction, load_sql, open_pool
 from shared.kinds import Registry
 from shared.queue import rescue
 from shared.settings import Settings
@@ -21,10 +22,20 @@ from shared.wake import Channel, Waker
 
 log = structlog.get_logger()
 
+NEXT_SLOT = load_sql(__file__, "next_slot")
+
 CONNECTIONS = 2
 ADVANCE_DEADLINE = 30.0  # seconds: after an outage every timetable has slots to look for
 TIDY_EVERY = timedelta(hours=1)
 SWEEP_EVERY = timedelta(days=1)
+REST_EVERY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class NextSlot:
+    """When the first slot to come is due, in seconds from now; None when there is none."""
+
+    seconds: float | None
 
 
 @dataclass
@@ -114,6 +125,7 @@ async def run_scheduler(
         metronome.call(partial(_pass_on, pool, settings, registry, stop), name="pass", every=interval)
         metronome.call(maintenance.tidy_once, name="tidy", every=TIDY_EVERY)
         metronome.call(maintenance.sweep_once, name="sweep", every=SWEEP_EVERY)
+        metronome.call(maintenance.rest_once, name="rest", every=REST_EVERY)
         log.info("scheduler_started", kinds=sorted(registry.kinds))
         await metronome.run()
     log.info("scheduler_stopped")
@@ -121,10 +133,21 @@ async def run_scheduler(
 
 
 async def _pass_on(pool: AsyncConnectionPool, settings: Settings, registry: Registry, stop: asyncio.Event) -> None:
-    """Passes without a pause, as long as there is more to do."""
+    """Passes without a pause, as long as there is more to do or a slot comes before the next beat."""
     more = True
     while more and not stop.is_set():
         counts = await pass_once(pool, settings, registry)
-        more = counts.more
         if counts != PassCounts():
             log.info("passed", **asdict(counts))
+        more = counts.more or await _slot_comes(pool, stop, within=settings.scheduler_interval_seconds)
+
+
+async def _slot_comes(pool: AsyncConnectionPool, stop: asyncio.Event, *, within: float) -> bool:
+    """Wait for the next slot, when it comes `within` so many seconds; False when none does."""
+    soon = await in_transaction(pool, lambda conn: fetch_one(conn, NEXT_SLOT, {}, NextSlot))
+    if soon is None or soon.seconds is None or soon.seconds > within:
+        return False
+    with suppress(TimeoutError):
+        async with asyncio.timeout(soon.seconds):
+            await stop.wait()
+    return True

@@ -11,7 +11,7 @@ with tick as materialized (
     join foxtrot.schedules s on s.timetable_id = t.timetable_id
     where s.enabled and not s.dormant
         and s.effective_from < t.scheduled_for
-        and s.id > t.cursor and s.id < t.through
+        and s.id > t.cursor and s.id <= t.through
     order by s.id
     limit 1
 ), moved as (
@@ -19,8 +19,10 @@ with tick as materialized (
     set cursor = h.id
     from tick t, held h
     where k.timetable_id = t.timetable_id and k.scheduled_for = t.scheduled_for and k.through = t.through
+        and h.id < t.through
 )
 insert into foxtrot.ticks (timetable_id, scheduled_for, through, newest, cursor, created_at, held)
 select t.timetable_id, t.scheduled_for, h.id, t.newest, t.cursor, t.created_at, true
 from tick t, held h
-returning timetable_id, scheduled_for, through
+on conflict (timetable_id, scheduled_for, through) do update set held = true
+returning timetable_id, scheduled_for, through, cursor, held, false as whole

@@ -1,39 +1,45 @@
 """Ticks: timetables whose slot has come move on to their next one, and every slot they pass becomes a tick."""
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import structlog
 from psycopg import AsyncConnection
 
-from shared.cron import next_slots, tzdata_version
+from shared.cron import last_slots, next_slots, once_a_day, tzdata_version
 from shared.db import fetch_all, load_sql
 from shared.errors import InvalidCronError, InvalidInputError
 
 log = structlog.get_logger()
 
 DUE = load_sql(__file__, "due_timetables")
+OUTDATED = load_sql(__file__, "outdated_timetables")
 ADVANCE = load_sql(__file__, "advance")
 
 TIMETABLES_AT_ONCE = 500
 SLOTS_AT_MOST = 100  # what `catch_up: all` reaches back to
-SHORTEST_LOOK_BACK = timedelta(hours=1)
 INSTANT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
-class DueTimetable:
-    """A timetable whose next slot has come by the database's clock, `now`."""
+class Held:
+    """A timetable that nobody else moves meanwhile; `newest` is the last slot that it passed, if that is still known.
+
+    `now` is the time by the database's clock.
+    """
 
     id: UUID
     crons: list[str]
     zone: str
     next_slot: datetime
+    tzdata: str
+    created_at: datetime
     now: datetime
+    newest: datetime | None
 
 
 @dataclass(frozen=True)
@@ -47,8 +53,9 @@ class Move:
 
 @dataclass(frozen=True)
 class Advanced:
-    """How many ticks were made; `more` when there may be more timetables due than were taken."""
+    """How many timetables moved and ticks were made; `more` when there may be more timetables than were taken."""
 
+    timetables: int
     ticks: int
     more: bool
 
@@ -59,15 +66,27 @@ async def advance(conn: AsyncConnection, keep: timedelta, at_most: int = TIMETAB
     After an outage only the last 100 slots of a timetable become ticks, and none that is older than `keep`. Timetables
     that were computed with newer tzdata than this process has are left to a newer one.
     """
-    due = await fetch_all(conn, DUE, {"tzdata": tzdata_version(), "at_most": at_most}, DueTimetable)
-    moves = [move for timetable in due if (move := _move(timetable, keep))]
+    return await _move_all(conn, DUE, keep, at_most)
+
+
+async def recompute(conn: AsyncConnection, keep: timedelta, at_most: int = TIMETABLES_AT_ONCE) -> Advanced:
+    """Compute the next slots of up to `at_most` timetables anew that older tzdata was used for, due or not.
+
+    A slot that the newer data moved into the past becomes a tick, unless it has been one.
+    """
+    return await _move_all(conn, OUTDATED, keep, at_most)
+
+
+async def _move_all(conn: AsyncConnection, statement: bytes, keep: timedelta, at_most: int) -> Advanced:
+    held = await fetch_all(conn, statement, {"tzdata": tzdata_version(), "at_most": at_most}, Held)
+    moves = [move for timetable in held if (move := _move(timetable, keep))]
     if not moves:
-        return Advanced(ticks=0, more=False)
+        return Advanced(timetables=0, ticks=0, more=False)
     ticks = (await conn.execute(ADVANCE, _columns(moves))).rowcount
-    return Advanced(ticks, more=len(due) == at_most)
+    return Advanced(len(moves), ticks, more=len(held) == at_most)
 
 
-def _move(timetable: DueTimetable, keep: timedelta) -> Move | None:
+def _move(timetable: Held, keep: timedelta) -> Move | None:
     try:
         return _move_on(timetable, timetable.now - keep)
     except InvalidInputError as error:
@@ -76,29 +95,36 @@ def _move(timetable: DueTimetable, keep: timedelta) -> Move | None:
         return None
 
 
-def _move_on(timetable: DueTimetable, oldest: datetime) -> Move:
-    """Look for slots further and further back, so that an outage of months is not walked through slot by slot."""
-    first = max(timetable.next_slot, oldest)
-    look_back = SHORTEST_LOOK_BACK
-    while True:
-        since = max(first, timetable.now - look_back)
-        *slots, following = _slots(timetable, since)
-        if since == first or len(slots) >= SLOTS_AT_MOST:
-            return Move(timetable.id, slots[-SLOTS_AT_MOST:], following)
-        look_back *= 2
+def _move_on(timetable: Held, oldest: datetime) -> Move:
+    first = _first(timetable, oldest)
+    if first > timetable.now:
+        return Move(timetable.id, [], first)
+    slots = last_slots(timetable.crons, timetable.zone, max(first, oldest), timetable.now, SLOTS_AT_MOST)
+    return Move(timetable.id, slots, _after(timetable, timetable.now, 1)[-1])
 
 
-def _slots(timetable: DueTimetable, since: datetime) -> list[datetime]:
-    """The slots from `since` to now, and the first after now."""
-    slots: list[datetime] = []
-    after, n = since - INSTANT, 2
-    while not slots or slots[-1] <= timetable.now:
-        batch = next_slots(timetable.crons, timetable.zone, after, n)
-        if not batch:
-            raise InvalidCronError(f"cron expressions {timetable.crons} have no slot after {after:%Y-%m-%d}")
-        slots += batch
-        after, n = slots[-1], min(2 * n, SLOTS_AT_MOST)
-    return slots[: bisect_right(slots, timetable.now) + 1]
+def _first(timetable: Held, oldest: datetime) -> datetime:
+    """The first slot that is not taken up yet.
+
+    The next slot that older tzdata gave may be too late, and the one before it too early: then the newer data would
+    give the same day a second slot, which a timetable of one slot a day must not have.
+    """
+    if timetable.tzdata == tzdata_version():
+        return timetable.next_slot
+    if timetable.newest is None:
+        since = min(timetable.created_at, timetable.next_slot - INSTANT)
+        return _after(timetable, max(since, oldest), 1)[0]
+    first, second = _after(timetable, timetable.newest, 2)
+    zone = ZoneInfo(timetable.zone)
+    same_day = first.astimezone(zone).date() == timetable.newest.astimezone(zone).date()
+    return second if same_day and once_a_day(timetable.crons) else first
+
+
+def _after(timetable: Held, after: datetime, n: int) -> list[datetime]:
+    slots = next_slots(timetable.crons, timetable.zone, after, n)
+    if len(slots) < n:
+        raise InvalidCronError(f"cron expressions {timetable.crons} have no slot after {after:%Y-%m-%d}")
+    return slots
 
 
 def _columns(moves: Sequence[Move]) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from scheduler.expansion import OPEN_TICK
+from scheduler.expansion import OPEN_TICKS
+from scheduler.service import NEXT_SLOT
 from scheduler.ticks import DUE
 from tests.clock import Clock
 
@@ -26,9 +27,15 @@ analyze;
     ("statement", "values", "index", "absent"),
     [
         (DUE, {"tzdata": "2026b", "at_most": 500}, "timetables_due", {"Seq Scan"}),
-        (OPEN_TICK, {"timetable_ids": [], "slots": [], "throughs": []}, "ticks_open", {"Seq Scan", "Sort"}),
+        (
+            OPEN_TICKS,
+            {"timetable_ids": [], "slots": [], "throughs": [], "at_most": 100},
+            "ticks_open",
+            {"Seq Scan", "Sort"},
+        ),
+        (NEXT_SLOT, {}, "timetables_due", {"Seq Scan", "Sort"}),
     ],
-    ids=["due timetables", "open tick"],
+    ids=["due timetables", "open ticks", "next slot"],
 )
 def test_a_pass_looks_at_what_is_due_only(
     clock: Clock, statement: bytes, values: Mapping[str, Any], index: str, absent: set[str]

@@ -48,6 +48,7 @@ select exists (
     where datname = current_database() and application_name = 'foxtrot-scheduler' and wait_event_type = 'Lock'
 )
 """
+TIDIED = "select to_regclass('foxtrot.runs_20310519') is not null"
 ZONES = ("Europe/London", "America/New_York", "Asia/Tokyo")
 
 PROCESS = """
@@ -147,6 +148,57 @@ def test_a_scheduler_that_was_down_for_three_hours_catches_up_as_asked(
     assert counts.runs + counts.skips == len(expected)
     assert sorted(slot for _, slot, _ in settled(clock.url)) == expected
     assert slots(clock.url, user_id) == expected[:1]
+
+
+def test_after_an_outage_big_and_many_timetables_catch_up_as_each_schedule_asks(clock: Clock) -> None:
+    async def put(conn: AsyncConnection) -> dict[str, set[UUID]]:
+        by_policy: dict[str, set[UUID]] = {"latest": set(), "all": set(), "none": set()}
+        for minute, schedules in ((0, 20), (5, 2), (10, 1)):
+            timetable = await make_timetable(conn, crons=[f"{minute} * * * *"], next_slot=SLOT - HOUR * 2)
+            for policy, made in by_policy.items():
+                made |= {each.id for each in await subscribe(conn, timetable, schedules, catch_up=policy)}
+        return by_policy
+
+    clock.freeze(SLOT + timedelta(minutes=50))
+    by_policy = on_database(clock.url, put)
+    counts = pass_over(clock.url, expand_chunk=5)
+    taken = settled(clock.url)
+    assert {count for *_, count in taken} == {1}
+    slots_of = {policy: [slot.hour for each, slot, _ in taken if each in made] for policy, made in by_policy.items()}
+    assert {policy: sorted(hours) for policy, hours in slots_of.items()} == {
+        "latest": [8] * 23, "all": [6] * 23 + [7] * 23 + [8] * 23, "none": []
+    }  # fmt: skip
+    assert (counts.runs + counts.skips, counts.missed) == (23 * 4, 23 * 5)
+
+
+@pytest.mark.parametrize("steps", [(2, -2, 1, 1, 1), (-2, 2, 1, 1, 1), (1, 2, -2, -2, 4)])
+def test_a_clock_that_steps_by_two_hours_makes_no_second_run_and_loses_no_slot(
+    clock: Clock, steps: tuple[int, ...]
+) -> None:
+    async def put(conn: AsyncConnection) -> None:
+        for minute, schedules in ((0, 20), (5, 2), (10, 1)):
+            crons, first = [f"{minute} * * * *"], SLOT + timedelta(minutes=minute)
+            await subscribe(conn, await make_timetable(conn, crons=crons, next_slot=first), schedules, catch_up="all")
+
+    async def step(pool: AsyncConnectionPool) -> None:
+        for hours in steps:
+            clock.advance(hours * HOUR)
+            await pass_once(pool, settings(expand_chunk=5), REGISTRY)
+            end_runs(clock.url)
+
+    clock.freeze(SLOT - timedelta(minutes=30))
+    on_database(clock.url, put)
+    scheduling(clock.url, step)
+    passed = [SLOT + n * HOUR for n in range(3)]
+    assert clock.now() == passed[-1] + timedelta(minutes=30)
+    expected = {
+        slot + timedelta(minutes=minute): schedules
+        for slot in passed
+        for minute, schedules in ((0, 20), (5, 2), (10, 1))
+    }
+    taken = settled(clock.url)
+    assert {count for *_, count in taken} == {1}
+    assert {slot: sum(other == slot for _, other, _ in taken) for _, slot, _ in taken} == expected
 
 
 def test_the_newest_slot_is_on_time_until_a_quarter_of_an_hour_late(clock: Clock) -> None:
@@ -309,14 +361,51 @@ def test_a_signalled_scheduler_finishes_the_pass_in_hand_and_exits_0(clock: Cloc
 def test_a_scheduler_makes_weeks_of_runs_and_expands_until_it_is_stopped(clock: Clock) -> None:
     async def scenario() -> int:
         async with connect(clock.url) as conn:
-            await subscribe(conn, await make_timetable(conn, next_slot=SLOT), 3)
+            timetable = await make_timetable(conn, next_slot=SLOT)
+            await subscribe(conn, timetable, 3)
+            absent = await make_user(conn, last_seen_at=SLOT - timedelta(days=31))
+            await make_schedule(conn, absent, timetable, effective_from=SLOT)
         stop = asyncio.Event()
         quick = settings(scheduler_interval_seconds=0.1)
         running = asyncio.create_task(run_scheduler(quick, clock.url, REGISTRY, stop=stop, handle_signals=False))
         await until(clock.url, "select count(*) = 3 from foxtrot.runs")
-        await until(clock.url, "select to_regclass('foxtrot.runs_20310519') is not null")
+        await until(clock.url, TIDIED)
+        await until(clock.url, "select count(*) = 1 from foxtrot.schedules where dormant")
         stop.set()
         return await running
 
     clock.freeze(SLOT)
+    assert asyncio.run(scenario()) == 0
+
+
+def test_a_scheduler_is_there_when_a_slot_comes_between_two_of_its_beats(clock: Clock) -> None:
+    async def scenario() -> timedelta:
+        async with connect(clock.url) as conn:
+            await subscribe(conn, await make_timetable(conn, next_slot=SLOT), 1)
+        stop = asyncio.Event()
+        clock.run()
+        running = asyncio.create_task(
+            run_scheduler(settings(scheduler_interval_seconds=60), clock.url, REGISTRY, stop=stop, handle_signals=False)
+        )
+        await until(clock.url, "select exists (select from foxtrot.runs)")
+        stop.set()
+        await running
+        return clock.now() - SLOT
+
+    clock.freeze(SLOT - timedelta(seconds=1))
+    assert timedelta() < asyncio.run(scenario()) < timedelta(seconds=30)
+    ((created_at,),) = rows(clock.url, "select created_at from foxtrot.runs")
+    assert created_at >= SLOT
+
+
+def test_a_scheduler_that_waits_for_a_slot_stops_at_once(clock: Clock) -> None:
+    async def scenario() -> int:
+        async with connect(clock.url) as conn:
+            await subscribe(conn, await make_timetable(conn, next_slot=SLOT), 1)
+        async with scheduler_process(clock.url) as process:
+            await until(clock.url, TIDIED)
+            process.terminate()
+            return await asyncio.wait_for(process.wait(), 30)
+
+    clock.freeze(SLOT - timedelta(seconds=0.05))
     assert asyncio.run(scenario()) == 0

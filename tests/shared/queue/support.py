@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any, ParamSpec, Protocol, TypeVar
 from uuid import UUID
@@ -34,7 +35,17 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 RETENTION = timedelta(days=7)
+WHOLE = UUID(int=2**128 - 1)
 BOOM = {"class": "HandlerError", "message": "It broke."}
+
+
+@dataclass(frozen=True)
+class TickName:
+    """The row of ticks that a test means."""
+
+    timetable_id: UUID
+    scheduled_for: datetime
+    through: UUID
 
 
 class Held(Protocol):
@@ -142,12 +153,22 @@ async def call_off(conn: AsyncConnection, run_id: UUID, user_id: UUID) -> Cancel
     return await cancel(conn, run_id, user_id, retention=RETENTION, max_attempts=3)
 
 
-async def unfold(conn: AsyncConnection, timetable: Timetable, chunk: int = 100, **values: Any) -> Expanded:
-    """Expand the tick of the timetable's next slot as a scheduler that knows `demo` does."""
-    late = timedelta(minutes=15)
-    return await expand(
-        conn, timetable.id, timetable.next_slot, chunk=chunk, max_attempts={"demo": 3}, missed_after=late, **values
-    )
+async def unfold(
+    conn: AsyncConnection,
+    timetable: Timetable,
+    chunk: int = 100,
+    *,
+    others: Sequence[Timetable] = (),
+    through: UUID = WHOLE,
+) -> Expanded:
+    """Expand the tick of the timetable's next slot, then those of others, as a scheduler that knows `demo` does."""
+    ticks = [TickName(each.id, each.next_slot, through) for each in (timetable, *others)]
+    return await expand(conn, ticks, chunk=chunk, max_attempts={"demo": 3}, missed_after=timedelta(minutes=15))
+
+
+def came_to(answer: Expanded) -> tuple[int, int, int, int, list[UUID], bool]:
+    """Schedules seen, runs, skips, missed, covered, and whether all of the ticks are done."""
+    return answer.seen, answer.runs, answer.skips, answer.missed, answer.covered, answer.left == 0
 
 
 def fence(held: Held) -> Fence:

@@ -8,15 +8,15 @@ from psycopg import AsyncConnection
 
 from shared.kinds import Lane
 from shared.models import QueueRow, RunRow, Schedule, Skip, Tick, Timetable, User
-from shared.queue import Expanded, disagreements
+from shared.queue import disagreements
 from tests.clock import Clock
-from tests.shared.queue.support import async_test, count, live, rows_of, unfold
+from tests.shared.queue.support import async_test, came_to, count, live, rows_of, unfold
 from tests.support import connect, make_run, make_schedule, make_tick, make_timetable, make_user
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
-DONE = Expanded(seen=0, runs=0, skips=0, missed=0, covered=[], finished=True)
+DONE: tuple[Any, ...] = (0, 0, 0, 0, [], True)
 
 END_ALL = """
 with ended as (delete from foxtrot.queue returning run_id)
@@ -66,7 +66,7 @@ async def test_a_due_schedule_becomes_a_run_with_the_derived_id(clock: Clock) ->
     clock.freeze(NOON + MINUTE)
     async with connect(clock.url) as conn:
         timetable, (schedule,) = await due(conn, org_id="acme", subject="decision 7", parameters={"query": "nurse"})
-        assert await unfold(conn, timetable) == Expanded(1, 1, 0, 0, [], finished=True)
+        assert came_to(await unfold(conn, timetable)) == (1, 1, 0, 0, [], True)
         (run,) = await rows_of(conn, RunRow, "select * from foxtrot.runs")
         row = await live(conn, run.id)
         (derived,) = await rows_of(
@@ -87,9 +87,9 @@ async def test_a_tick_is_settled_in_chunks_and_says_when_it_is_done(clock: Clock
     async with connect(clock.url) as conn:
         timetable, schedules = await due(conn, 6)
         for chunk in (schedules[:3], schedules[3:]):
-            assert await unfold(conn, timetable, 3) == Expanded(3, 3, 0, 0, [], finished=False)
+            assert came_to(await unfold(conn, timetable, 3)) == (3, 3, 0, 0, [], False)
             assert (await the_tick(conn)).cursor == chunk[-1].id
-        assert await unfold(conn, timetable, 3) == DONE
+        assert came_to(await unfold(conn, timetable, 3)) == DONE
         tick = await the_tick(conn)
         assert (tick.runs, tick.skips, tick.missed, tick.finished_at) == (6, 0, 0, NOON)
         assert await expanded(conn) == ids(schedules)
@@ -101,8 +101,8 @@ async def test_a_tick_that_is_finished_or_was_never_made_is_done(clock: Clock) -
     async with connect(clock.url) as conn:
         timetable, _ = await due(conn)
         await unfold(conn, timetable)
-        assert await unfold(conn, timetable) == DONE
-        assert await unfold(conn, await make_timetable(conn, zone="Europe/London", next_slot=NOON)) == DONE
+        assert came_to(await unfold(conn, timetable)) == DONE
+        assert came_to(await unfold(conn, await make_timetable(conn, zone="Europe/London", next_slot=NOON))) == DONE
         assert await count(conn, "runs") == 1
 
 
@@ -134,7 +134,7 @@ async def test_expanding_again_from_the_start_after_all_its_runs_ended_adds_noth
         for end in ("select 1", END_ALL):
             await conn.execute(end.encode())
             await conn.execute(REOPEN)
-            assert await unfold(conn, timetable) == Expanded(4, 0, 0, 0, [], finished=True)
+            assert came_to(await unfold(conn, timetable)) == (4, 0, 0, 0, [], True)
         assert await expanded(conn) == ids(schedules[1:])
         assert await skips(conn) == before
         assert await count(conn, "queue") == 0
@@ -153,6 +153,101 @@ async def test_a_part_of_a_split_tick_settles_its_own_schedules(clock: Clock) ->
         assert await expanded(conn) == ids(schedules)
 
 
+# Several ticks --------------------------------------------------------------------------------------------------------
+
+
+async def due_at(conn: AsyncConnection, slot: datetime, schedules: int) -> tuple[Timetable, list[Schedule]]:
+    """A tick of a timetable of its own, and its schedules."""
+    timetable = await make_timetable(conn, crons=[f"0 8 * * {schedules}"], next_slot=slot)
+    await make_tick(conn, timetable)
+    made = [await make_schedule(conn, await make_user(conn), timetable) for _ in range(schedules)]
+    return timetable, sorted(made, key=lambda schedule: schedule.id)
+
+
+async def cursors(conn: AsyncConnection, *timetables: Timetable) -> list[UUID | None]:
+    """Where the next chunk of each tick begins, None when it is done."""
+    ticks = {row.timetable_id: row for row in await rows_of(conn, Tick, "select * from foxtrot.ticks")}
+    told = [ticks[timetable.id] for timetable in timetables]
+    return [None if tick.finished_at else tick.cursor for tick in told]
+
+
+@async_test
+async def test_a_chunk_takes_one_tick_after_the_other_whatever_their_slots(clock: Clock) -> None:
+    clock.freeze(NOON)
+    async with connect(clock.url) as conn:
+        one, of_one = await due_at(conn, NOON, 2)
+        other, of_other = await due_at(conn, NOON - MINUTE, 3)
+        last, of_last = await due_at(conn, NOON, 1)
+        answer = await unfold(conn, one, 4, others=[other, last])
+        assert (answer.seen, answer.runs, answer.left, answer.last) == (4, 4, 2, of_other[1].id)
+        assert await cursors(conn, one, other, last) == [None, of_other[1].id, UUID(int=0)]
+        answer = await unfold(conn, other, 4, others=[last])
+        assert (answer.seen, answer.runs, answer.left, answer.last) == (2, 2, 0, of_last[0].id)
+        assert await cursors(conn, other, last) == [None, None]
+        runs = await rows_of(conn, RunRow, "select * from foxtrot.runs")
+        slots = {run.schedule_id: run.scheduled_for for run in runs}
+        derived = "select count(*) from foxtrot.runs where id = foxtrot.cron_run_id(schedule_id, scheduled_for)"
+        assert await (await conn.execute(derived)).fetchone() == (6,)
+    assert slots == dict.fromkeys(ids(of_one + of_last), NOON) | dict.fromkeys(ids(of_other), NOON - MINUTE)
+
+
+@async_test
+async def test_each_tick_keeps_its_own_counts(clock: Clock) -> None:
+    clock.freeze(NOON + HOUR)
+    async with connect(clock.url) as conn:
+        late, (schedule, _) = await due_at(conn, NOON, 2)
+        on_time, of_on_time = await due_at(conn, NOON + HOUR, 3)
+        await conn.execute("update foxtrot.schedules set catch_up = 'none' where id = %s", [schedule.id])
+        await conn.execute("update foxtrot.schedules set kind = 'unknown' where id = %s", [of_on_time[0].id])
+        await make_run(conn, await owner(conn, of_on_time[1]), fingerprint=of_on_time[1].fingerprint)
+        assert came_to(await unfold(conn, late, others=[on_time])) == (5, 2, 2, 1, [of_on_time[1].id], True)
+        ticks = await rows_of(conn, Tick, "select * from foxtrot.ticks order by scheduled_for")
+    assert [(tick.runs, tick.skips, tick.missed) for tick in ticks] == [(1, 0, 1), (1, 2, 0)]
+
+
+@async_test
+async def test_ticks_without_a_schedule_are_done_and_those_after_a_full_chunk_are_not(clock: Clock) -> None:
+    clock.freeze(NOON)
+    async with connect(clock.url) as conn:
+        timetables = [(await due_at(conn, NOON, schedules))[0] for schedules in (0, 2)]
+        empty, of_two = timetables
+        last = await make_timetable(conn, zone="Europe/London", next_slot=NOON)
+        await make_tick(conn, last)
+        assert (await unfold(conn, empty, 2, others=[of_two, last])).left == 2
+        assert None not in (await cursors(conn, empty, of_two, last))[1:]
+        assert await cursors(conn, empty) == [None]
+        assert came_to(await unfold(conn, of_two, 2, others=[last])) == DONE
+
+
+@async_test
+async def test_of_two_slots_of_a_schedule_the_older_becomes_a_run_that_covers_the_other(clock: Clock) -> None:
+    clock.freeze(NOON + HOUR)
+    async with connect(clock.url) as conn:
+        timetable, (schedule,) = await due(conn, catch_up="all")
+        later = timetable.model_copy(update={"next_slot": NOON + HOUR})
+        await make_tick(conn, later)
+        assert came_to(await unfold(conn, later, others=[timetable])) == (2, 1, 1, 0, [schedule.id], True)
+        (run,) = await rows_of(conn, RunRow, "select * from foxtrot.runs")
+        assert run.scheduled_for == NOON
+        (skip,) = await rows_of(conn, Skip, "select * from foxtrot.skips")
+        assert (skip.scheduled_for, skip.run_id) == (NOON + HOUR, run.id)
+
+
+@async_test
+async def test_a_slot_is_missed_when_a_later_one_of_its_timetable_came(clock: Clock) -> None:
+    clock.freeze(NOON)
+    async with connect(clock.url) as conn:
+        timetable, _ = await due(conn, 4)
+        assert (await unfold(conn, timetable, 2)).runs == 2
+        await make_tick(conn, timetable, scheduled_for=NOON + 5 * MINUTE)
+        other, _ = await due_at(conn, NOON, 1)
+        assert came_to(await unfold(conn, timetable, others=[other])) == (3, 1, 0, 2, [], True)
+        ticks = await rows_of(
+            conn, Tick, "select * from foxtrot.ticks where timetable_id = %s order by 2", timetable.id
+        )
+        assert [(tick.newest, tick.runs, tick.missed) for tick in ticks] == [(False, 2, 2), (True, 0, 0)]
+
+
 # Which schedules ------------------------------------------------------------------------------------------------------
 
 
@@ -169,7 +264,7 @@ async def test_a_schedule_that_rests_has_no_slot(clock: Clock, values: dict[str,
     clock.freeze(NOON)
     async with connect(clock.url) as conn:
         timetable, _ = await due(conn, **values)
-        assert await unfold(conn, timetable) == DONE
+        assert came_to(await unfold(conn, timetable)) == DONE
 
 
 @async_test
@@ -214,7 +309,7 @@ async def test_a_missed_slot_is_up_to_catch_up(
     async with connect(clock.url) as conn:
         timetable, _ = await due(conn, catch_up=catch_up)
         await conn.execute("update foxtrot.ticks set newest = %s", [newest])
-        assert await unfold(conn, timetable) == Expanded(1, runs, 0, 1 - runs, [], finished=True)
+        assert came_to(await unfold(conn, timetable)) == (1, runs, 0, 1 - runs, [], True)
         assert (await the_tick(conn)).missed == 1 - runs
         assert await skips(conn) == []
 
@@ -235,7 +330,7 @@ async def test_a_kind_that_is_not_configured_is_skipped(clock: Clock) -> None:
     clock.freeze(NOON)
     async with connect(clock.url) as conn:
         timetable, (schedule,) = await due(conn, kind="unknown")
-        assert await unfold(conn, timetable) == Expanded(1, 0, 1, 0, [], finished=True)
+        assert came_to(await unfold(conn, timetable)) == (1, 0, 1, 0, [], True)
         assert await skips(conn) == [(schedule.id, "not_configured", None)]
         assert await count(conn, "runs") == 0
 
@@ -255,7 +350,7 @@ async def test_a_live_run_of_the_same_work_covers_the_slot_and_is_named(clock: C
         for user in (neighbour, await owner(conn, schedule)):
             run = await make_run(conn, user, status, source=source, fingerprint=schedule.fingerprint)
         before = await live(conn, run.id)
-        assert await unfold(conn, timetable) == Expanded(1, 0, 1, 0, [schedule.id], finished=True)
+        assert came_to(await unfold(conn, timetable)) == (1, 0, 1, 0, [schedule.id], True)
         assert await skips(conn) == [(schedule.id, "overlap", run.id)]
         assert await live(conn, run.id) == before
         assert (await the_tick(conn)).skips == 1

@@ -5,11 +5,11 @@ from psycopg import AsyncConnection
 from psycopg.errors import SerializationFailure
 
 from shared.models import RunRow, Schedule
-from shared.queue import Expanded, disagreements, finish
+from shared.queue import disagreements, finish
 from tests.clock import Clock
-from tests.shared.queue.support import async_test, blocked, call_off, count, ended, live, rows_of, two, unfold
+from tests.shared.queue.support import async_test, blocked, call_off, came_to, count, ended, live, rows_of, two, unfold
 from tests.shared.queue.test_expand import NOON, due, expanded, ids, owner, skips, the_tick
-from tests.support import connect, make_run, make_worker
+from tests.support import connect, make_run, make_tick, make_worker
 
 
 async def cover(conn: AsyncConnection, schedule: Schedule, status: str = "pending") -> UUID:
@@ -30,7 +30,7 @@ async def test_a_second_scheduler_waits_for_the_chunk_and_goes_on_behind_it(cloc
         assert (await unfold(one, timetable, 3)).runs == 3
         waiting = await blocked(other, clock.url, unfold(other, timetable, 3))
         await one.commit()
-        assert await waiting == Expanded(2, 2, 0, 0, [], finished=True)
+        assert came_to(await waiting) == (2, 2, 0, 0, [], True)
         await other.commit()
         assert await expanded(one) == ids(schedules)
         assert (await the_tick(one)).runs == 5
@@ -45,7 +45,7 @@ async def test_a_second_scheduler_takes_the_chunk_that_the_first_rolled_back(clo
         await unfold(one, timetable, 3)
         waiting = await blocked(other, clock.url, unfold(other, timetable, 3))
         await one.rollback()
-        assert await waiting == Expanded(3, 3, 0, 0, [], finished=False)
+        assert came_to(await waiting) == (3, 3, 0, 0, [], False)
         assert await expanded(other) == ids(schedules[:3])
 
 
@@ -58,7 +58,7 @@ async def test_a_second_scheduler_finds_the_tick_done(clock: Clock) -> None:
         await unfold(one, timetable)
         waiting = await blocked(other, clock.url, unfold(other, timetable))
         await one.commit()
-        assert await waiting == Expanded(0, 0, 0, 0, [], finished=True)
+        assert came_to(await waiting) == (0, 0, 0, 0, [], True)
         assert await count(other, "runs") == 2
 
 
@@ -151,11 +151,28 @@ async def test_a_chunk_is_to_be_repeated_when_a_run_that_covered_a_slot_ended_me
         waiting = await blocked(other, clock.url, unfold(other, timetable))
         assert await call_off(one, run_id, schedule.user_id)
         await one.commit()
-        with pytest.raises(SerializationFailure, match="1 runs that covered the slot 2026-06-01 12:00:00"):
+        with pytest.raises(SerializationFailure, match="1 runs that covered a slot ended meanwhile"):
             await waiting
         await other.rollback()
         assert (await unfold(other, timetable)).runs == 1
         assert await disagreements(other) == []
+
+
+@async_test
+async def test_two_rows_of_a_tick_that_have_a_schedule_in_common_settle_it_once(clock: Clock) -> None:
+    clock.freeze(NOON)
+    async with two(clock.url) as (one, other):
+        timetable, (schedule,) = await due(one)
+        await make_tick(one, timetable, through=schedule.id)
+        await one.commit()
+        assert (await unfold(one, timetable, through=schedule.id)).runs == 1
+        waiting = await blocked(other, clock.url, unfold(other, timetable))
+        await one.commit()
+        with pytest.raises(SerializationFailure, match="the slot's own"):
+            await waiting
+        await other.rollback()
+        assert came_to(await unfold(other, timetable)) == (1, 0, 0, 0, [], True)
+        assert await skips(other) == []
 
 
 @async_test
@@ -168,5 +185,5 @@ async def test_a_cancelled_run_frees_only_what_it_covered_once(clock: Clock) -> 
         await call_off(conn, run_id, schedule.user_id)
         (run,) = await of_slot(conn)
         await conn.execute("update foxtrot.ticks set finished_at = null, cursor = %s", [UUID(int=0)])
-        assert await unfold(conn, timetable) == Expanded(1, 0, 0, 0, [], finished=True)
+        assert came_to(await unfold(conn, timetable)) == (1, 0, 0, 0, [], True)
         assert await of_slot(conn) == [run]
