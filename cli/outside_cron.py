@@ -18,7 +18,7 @@ from psycopg_pool import AsyncConnectionPool
 from api.deps import OutsideCron
 from cli.services import STINT
 from scheduler.maintenance import Maintenance
-from scheduler.service import SWEEP_EVERY, TIDY_EVERY, pass_once
+from scheduler.service import REST_EVERY, SWEEP_EVERY, TIDY_EVERY, pass_once
 from shared.db import in_transaction
 from shared.errors import ConflictError, DatabaseError
 from shared.kinds import Registry
@@ -79,7 +79,11 @@ class Housekeeping:
 
     async def _do_due(self, pool: AsyncConnectionPool) -> None:
         maintenance = Maintenance(pool, self._settings, self._registry, self._stop)
-        turns = {"tidy": (maintenance.tidy_once, TIDY_EVERY), "sweep": (maintenance.sweep_once, SWEEP_EVERY)}
+        turns = {
+            "tidy": (maintenance.tidy_once, TIDY_EVERY),
+            "sweep": (maintenance.sweep_once, SWEEP_EVERY),
+            "rest": (maintenance.rest_once, REST_EVERY),
+        }
         for name, (turn, every) in turns.items():
             if self._clock() < self._due.get(name, 0.0) or self._stop.is_set():
                 continue

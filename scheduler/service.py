@@ -16,7 +16,8 @@ from scheduler.metronome import Metronome
 from scheduler.ticks import advance
 from shared.db import fetch_one, in_transaction, load_sql, open_pool
 from shared.kinds import Registry
-from shared.queue import rescue
+from shared.queue import expire, rescue
+from shared.schedules import pause_after_failures
 from shared.settings import Settings
 from shared.wake import Channel, Waker
 
@@ -48,13 +49,14 @@ class PassCounts:
     missed: int = 0
     given_back: int = 0
     failed: int = 0
+    expired: int = 0
     more: bool = False
 
 
 async def pass_once(
     pool: AsyncConnectionPool, settings: Settings, registry: Registry, *, seconds: float = 5
 ) -> PassCounts:
-    """Advance due timetables, expand open ticks, rescue runs of dead workers; begins nothing new after `seconds`.
+    """Advance due timetables, expand open ticks, rescue and expire runs; begins nothing new after `seconds`.
 
     Any number of these may go on at once, in any process. Workers are woken after each chunk. Raises `DatabaseError`
     or `psycopg.Error` when Postgres is away; what was committed until then stays, and the next pass goes on from there.
@@ -64,10 +66,7 @@ async def pass_once(
     try:
         await _advance(pool, settings, counts, until)
         await _expand(Expansion(pool, settings, registry), waker, counts, until)
-        rescued = await in_transaction(pool, rescue)
-        counts.given_back, counts.failed = rescued.given_back, rescued.failed
-        if rescued.given_back:
-            waker.wake(Channel.QUEUE)
+        await _rescue(pool, settings, registry, waker, counts)
     finally:
         await waker.close()
     return counts
@@ -95,6 +94,17 @@ async def _expand(expansion: Expansion, waker: Waker, counts: PassCounts, until:
             if chunk.expanded.runs:
                 waker.wake(Channel.QUEUE)
     counts.more = True
+
+
+async def _rescue(
+    pool: AsyncConnectionPool, settings: Settings, registry: Registry, waker: Waker, counts: PassCounts
+) -> None:
+    counts.expired = await in_transaction(pool, partial(expire, kinds=registry.kinds))
+    rescued = await in_transaction(pool, rescue)
+    counts.given_back, counts.failed = rescued.given_back, rescued.failed
+    await pause_after_failures(pool, rescued.failed_ids, failures=settings.failures_before_pause)
+    if rescued.given_back:
+        waker.wake(Channel.QUEUE)
 
 
 def _over(until: float) -> bool:

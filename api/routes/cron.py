@@ -55,6 +55,7 @@ class Ticked(BaseModel):
     missed: int = Field(description="Slots of schedules taken up too late for their `catch_up`.")
     given_back: int = Field(description="Runs of dead workers that are pending again.")
     failed: int = Field(description="Runs that failed because they were given back too often.")
+    expired: int = Field(description="Manual runs that no worker began within their kind's `start_within`.")
     more: bool = Field(description="The time was over before the work: tick again, or wait for the next.")
     finished: int | None = Field(default=None, description="With `work`: runs that it brought to their end.")
 

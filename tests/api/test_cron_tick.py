@@ -42,7 +42,7 @@ TICK = "/api/v1/cron/tick"
 RIGHT, PREVIOUS = "the-secret-of-the-cron", "the-secret-it-had-before"
 STUCK = define("ignore_always")
 WORKED = Registry([ECHO, HOLD, STUCK])
-IDLE = dict.fromkeys(("ticks", "runs", "skips", "missed", "given_back", "failed"), 0) | {
+IDLE = dict.fromkeys(("ticks", "runs", "skips", "missed", "given_back", "failed", "expired"), 0) | {
     "more": False,
     "finished": None,
 }

@@ -10,6 +10,7 @@ from psycopg import AsyncConnection
 from typer.testing import CliRunner
 
 from cli.main import app
+from cli.running import console
 from shared.errors import ConflictError, FoxtrotError, InvalidInputError, NotFoundError
 from shared.tokens import user_id_of
 from tests.support import connect, make_run, make_user
@@ -22,7 +23,7 @@ PUT = ("schedules", "put", "morning", "job_search", "--query", "data engineer")
 def foxtrot(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Foxtrot:
     """Runs a command as `me` and gives what it prints; what it raises is raised."""
     monkeypatch.setenv("DATABASE_URL", database_url)
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(console, "width", 200)
 
     def run(*arguments: str) -> str:
         done = CliRunner().invoke(app, arguments)

@@ -30,7 +30,8 @@ EXAMPLE = ROOT / "docs" / "examples" / "vercel.json"
 DEPLOY = (ROOT / "docs" / "deploy.md").read_text()
 FOXTROT = [sys.executable, "-m", "cli"]
 FIELD = r"(\*|\d+(-\d+)?(,\d+(-\d+)?)*)(/\d+)?"  # Vercel takes no names
-IDLE = {"ticks": 0, "runs": 0, "skips": 0, "missed": 0, "given_back": 0, "failed": 0, "more": False, "finished": None}
+COUNTS = ("ticks", "runs", "skips", "missed", "given_back", "failed", "expired")
+IDLE = {**dict.fromkeys(COUNTS, 0), "more": False, "finished": None}
 
 STUCK = """
 import threading

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString
 from uuid import UUID
@@ -16,6 +17,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from scheduler.service import PassCounts, pass_once, run_scheduler
 from shared.db import connect_arguments, open_pool
+from shared.kinds import Registry
 from shared.queue import NewRun, disagreements, enqueue
 from shared.wake import Channel
 from tests.clock import Clock
@@ -34,7 +36,7 @@ from tests.scheduler.support import (
     subscribe,
     wish,
 )
-from tests.support import connect, make_run, make_schedule, make_timetable, make_user, make_worker
+from tests.support import connect, make_run, make_schedule, make_tick, make_timetable, make_user, make_worker
 
 SLOT = datetime(2031, 3, 30, 8, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -409,3 +411,35 @@ def test_a_scheduler_that_waits_for_a_slot_stops_at_once(clock: Clock) -> None:
 
     clock.freeze(SLOT - timedelta(seconds=0.05))
     assert asyncio.run(scenario()) == 0
+
+
+def test_a_pass_fails_what_nobody_began_in_time(clock: Clock) -> None:
+    async def wait(conn: AsyncConnection) -> None:
+        await make_run(conn, await make_user(conn), kind="hurried")
+
+    clock.freeze(SLOT)
+    on_database(clock.url, wait)
+    clock.advance(timedelta(minutes=2))
+    hurried = replace(REGISTRY.get("demo"), name="hurried", start_within=timedelta(minutes=1))
+    registry = Registry([hurried])
+    passed = scheduling(clock.url, lambda pool: pass_once(pool, settings(), registry))
+    assert passed == PassCounts(expired=1)
+
+
+def test_a_schedule_whose_runs_end_every_worker_is_paused(clock: Clock) -> None:
+    async def kill_workers(conn: AsyncConnection) -> None:
+        user, timetable = await make_user(conn), await make_timetable(conn)
+        schedule = await make_schedule(conn, user, timetable)
+        await make_tick(conn, timetable, finished_at=SLOT)
+        cursor = await conn.execute("select foxtrot.cron_run_id(%s, %s)", [schedule.id, timetable.next_slot])
+        (run_id,) = await cursor.fetchone()  # type: ignore[misc]
+        dead = await make_worker(conn, lease_expires_at=SLOT - timedelta(hours=1))
+        of_schedule = {"schedule_id": schedule.id, "scheduled_for": timetable.next_slot, "source": "cron"}
+        values = of_schedule | {"id": run_id, "rescues": 2, "fingerprint": schedule.fingerprint}
+        await make_run(conn, user, "running", worker=dead, **values)
+
+    clock.freeze(SLOT)
+    on_database(clock.url, kill_workers)
+    assert pass_over(clock.url, failures_before_pause=1).failed == 1
+    assert rows(clock.url, "select enabled from foxtrot.schedules") == [(False,)]
+    assert "The worker died" in str(rows(clock.url, "select note from foxtrot.pauses"))
