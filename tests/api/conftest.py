@@ -24,7 +24,7 @@ from shared.kinds import Kind, Registry
 from shared.models import User
 from shared.settings import Settings
 from shared.tokens import issue_token
-from tests.support import connect, database, make_user
+from tests.support import connect, database, make_user, wait_until
 
 T = TypeVar("T")
 
@@ -78,6 +78,7 @@ def running(app: FastAPI) -> Iterator[str]:
     with ThreadPoolExecutor(1) as thread:
         served = thread.submit(asyncio.run, serve())
         try:
+            wait_until(lambda: server.started or served.done())
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
