@@ -8,7 +8,7 @@ run: .venv/run-ready
 	@exec $(BIN)/foxtrot up
 
 test: .venv/dev-ready
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile
 
 # The slow tests too, then the suite again on every other Postgres that Debian's packages put here.
 test-all: .venv/dev-ready
@@ -16,7 +16,7 @@ test-all: .venv/dev-ready
 	@set -e; for bin in /usr/lib/postgresql/*/bin; do \
 		[ -x $$bin/postgres ] || continue; \
 		echo "== $$($$bin/postgres --version)"; \
-		FOXTROT_TEST_BINARIES=$$bin $(BIN)/python -m pytest -m "not slow"; \
+		FOXTROT_TEST_BINARIES=$$bin $(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile; \
 	done
 
 check: .venv/dev-ready
