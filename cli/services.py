@@ -68,7 +68,7 @@ def worker(
 def _probe(settings: Settings) -> None:
     host = socket.gethostname()
     here = [worker for worker in transact(settings, list_workers) if worker.host == host and worker.state != "lost"]
-    typer.echo(f"{len(here)} live workers on {host}")
+    typer.echo(f"live workers on {host}: {len(here)}")
     if not here:
         raise typer.Exit(1)
 

@@ -157,4 +157,4 @@ def test_workers_are_listed_and_probed(database_url: str, tmp_path: Path) -> Non
     assert "0 of 10" in listed
     assert "working" in listed
     probe = foxtrot(tmp_path, "worker", "--check", **place)
-    assert (probe.returncode, probe.stdout) == (0, f"1 live workers on {socket.gethostname()}\n")
+    assert (probe.returncode, probe.stdout) == (0, f"live workers on {socket.gethostname()}: 1\n")
