@@ -35,6 +35,9 @@ class Ports:
     def db(self) -> AbstractAsyncContextManager[AsyncConnection]:
         return connect(self.url)
 
+    async def turn(self, run: Run, provider: str) -> None:
+        raise NotImplementedError
+
     async def step(self, run: Run, name: str, make: Callable[[], Awaitable[Any]]) -> Any:
         raise NotImplementedError
 
