@@ -124,7 +124,7 @@ class Expansion:
     async def _take(self, conn: AsyncConnection) -> list[OpenTick]:
         """The next ticks, a row of each; one that is held comes after the others and alone."""
         values = _columns(self.aside) | {"at_most": self.stride.at_most}
-        found = await fetch_all(conn, OPEN_TICKS, values, OpenTick)
+        found = sorted(await fetch_all(conn, OPEN_TICKS, values, OpenTick), key=_turn)
         rows = [tick for tick in found if not tick.held] or found[:1]
         return [next(parts) for _, parts in groupby(rows, key=lambda tick: (tick.scheduled_for, tick.timetable_id))]
 
@@ -165,6 +165,11 @@ async def _left(conn: AsyncConnection, ticks: Sequence[OpenTick], *, at_most: in
 
 async def _set_apart(conn: AsyncConnection, tick: OpenTick) -> OpenTick | None:
     return await fetch_one(conn, SET_APART, asdict(tick), OpenTick)
+
+
+def _turn(tick: OpenTick) -> tuple[bool, datetime, UUID, UUID]:
+    """The order in which rows were taken, which the statement doesn't promise to give them in."""
+    return (tick.held, tick.scheduled_for, tick.timetable_id, tick.through)
 
 
 def _columns(ticks: Sequence[OpenTick]) -> dict[str, Any]:

@@ -62,7 +62,7 @@ async def pass_once(
     or `psycopg.Error` when Postgres is away; what was committed until then stays, and the next pass goes on from there.
     """
     until = asyncio.get_running_loop().time() + seconds
-    counts, waker = PassCounts(), Waker(pool)
+    counts, waker = PassCounts(), Waker(pool, enabled=settings.foxtrot_notify)
     try:
         await _advance(pool, settings, counts, until)
         await _expand(Expansion(pool, settings, registry), waker, counts, until)

@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 
 from shared.db import fetch_one, load_sql
 
+LOCK_TICK = load_sql(__file__, "lock_tick")
 EXPAND = load_sql(__file__, "expand")
 COVER = load_sql(__file__, "cover")
 
@@ -62,6 +63,7 @@ async def expand(
     slot ended meanwhile, or somebody else settled it.
     """
     await conn.execute("set local lock_timeout = '1s'")
+    await _lock(conn, ticks)
     values = {
         "slot": ticks[0].scheduled_for,
         "timetable_ids": [tick.timetable_id for tick in ticks],
@@ -76,6 +78,14 @@ async def expand(
     if expanded.covered:
         await _name_covers(conn, expanded)
     return expanded
+
+
+async def _lock(conn: AsyncConnection, ticks: Sequence[TickRow]) -> None:
+    # One by one, in statements of their own: Postgres 18 crashed when it had to look again, after such a wait, at a row
+    # that the large statement locked itself. The large one then also sees what we waited for.
+    async with conn.cursor() as cursor:
+        names = [(tick.timetable_id, tick.scheduled_for, tick.through) for tick in ticks]
+        await cursor.executemany(LOCK_TICK, names)
 
 
 async def _name_covers(conn: AsyncConnection, expanded: Expanded) -> None:

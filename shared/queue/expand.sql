@@ -1,4 +1,4 @@
--- Expand: settle the next chunk of some ticks, each schedule's slot once, by a run with the derived id or by a skip.
+-- Expand: settle the next chunk of some locked ticks, each schedule's slot once, by a run with the derived id or by a skip.
 with tick as materialized (
     select
         n.place, k.timetable_id, k.scheduled_for as slot, k.through, k.cursor,
@@ -11,8 +11,6 @@ with tick as materialized (
         with ordinality as n (timetable_id, slot, through, place)
     join foxtrot.ticks k on k.timetable_id = n.timetable_id and k.scheduled_for = n.slot and k.through = n.through
     where k.finished_at is null
-    order by n.place
-    for update of k
 ), chunk as materialized (
     select
         t.place, t.slot, s.*,
