@@ -44,7 +44,7 @@ def create_app(settings: Settings, url: str, registry: Registry, outside: Outsid
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_pool(url, "api", size=settings.api_pool_size) as pool:
-            services = Services(settings, url, registry, pool, Waker(pool))
+            services = Services(settings, url, registry, pool, Waker(pool, enabled=settings.foxtrot_notify))
             await _make_partitions(services)
             app.state.services = services
             yield

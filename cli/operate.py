@@ -63,7 +63,7 @@ def run(
         rules=Rules.of(settings),
     )
     asked = Asked(definition, new, watch=watch, fresh=fresh, keep=keeping if keep else None)
-    status = asyncio.run(start(url, asked))
+    status = asyncio.run(start(url, asked, notify=settings.foxtrot_notify))
     if status in {Status.FAILED, Status.CANCELLED}:
         raise typer.Exit(FAILED)
 

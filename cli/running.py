@@ -35,12 +35,13 @@ class Asked:
     keep: Callable[[AsyncConnection], Awaitable[object]] | None = None
 
 
-async def start(url: str, asked: Asked) -> str:
+async def start(url: str, asked: Asked, *, notify: bool = True) -> str:
     """Start the run, or join the one that does the same; returns its status, which is final when it was watched."""
     async with connection(url) as conn:
         async with conn.transaction():
             run_id = await _settle(conn, asked)
-        await conn.execute(NOTIFY, {"channels": [Channel.QUEUE], "payloads": [asked.kind.name]})
+        if notify:
+            await conn.execute(NOTIFY, {"channels": [Channel.QUEUE], "payloads": [asked.kind.name]})
         if not asked.watch:
             console.print(f"run {run_id}")
             return Status.PENDING

@@ -200,7 +200,9 @@ def run(
     found = transact(settings, partial(find_schedule, user_id=who, name=key))
     kind = load_registry(settings.foxtrot_kinds).get(found.kind)
     new = NewRun.of(kind, kind.parse(found.parameters), user_id=who, subject=found.subject, schedule_id=found.id)
-    status = asyncio.run(start(database_url(settings), Asked(kind, new, watch=watch, fresh=fresh)))
+    status = asyncio.run(
+        start(database_url(settings), Asked(kind, new, watch=watch, fresh=fresh), notify=settings.foxtrot_notify)
+    )
     if status in {Status.FAILED, Status.CANCELLED}:
         raise typer.Exit(FAILED)
 

@@ -2,26 +2,34 @@
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import psycopg
+import structlog
 from psycopg import AsyncConnection, conninfo
 from psycopg.errors import DeadlockDetected, LockNotAvailable, SerializationFailure
-from psycopg.rows import class_row
+from psycopg.rows import TupleRow, class_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from shared.errors import DatabaseError
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 
 TRANSIENT = (SerializationFailure, DeadlockDetected, LockNotAvailable)
 TRIES = 5
+RECONNECT = 3.0  # seconds
 UNREACHABLE = "Check DATABASE_URL and that the server answers."
+REFUSED = "unsupported startup parameter"  # 08P01, but libpq tells no code of a connection that came to nothing
+OPTION = re.compile(r"-c (\w+)=(\w+)")
+LIMIT = b"select set_config(name, value, true) from unnest(%(names)s::text[], %(values)s::text[]) as s (name, value)"
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,34 @@ class Timeouts:
             "idle_in_transaction_session_timeout": self.idle_in_transaction,
         }
         return " ".join(f"-c {name}={int(seconds * 1000)}" for name, seconds in limits.items())
+
+
+class Connection(AsyncConnection[TupleRow]):
+    """A connection that does without `options` where those are refused: PgBouncer knows no such parameter.
+
+    `limits` are then the settings that each transaction has to make for itself, by name; a pooler hands the next
+    transaction another server connection. Poolers that refused once are not asked again.
+    """
+
+    limits: Mapping[str, str] | None = None
+    _refusing: ClassVar[set[str]] = set()
+
+    @classmethod
+    async def connect(cls, conninfo: str = "", **arguments: Any) -> Self:
+        """Connect with `options`, or without them where they are refused."""
+        where = describe(conninfo)
+        if where not in cls._refusing:
+            try:
+                return await super().connect(conninfo, **arguments)
+            except psycopg.OperationalError as error:
+                if "options" not in arguments or REFUSED not in str(error):
+                    raise
+            log.warning("options_refused", by=where, hint="Timeouts are set in each transaction instead.")
+            cls._refusing.add(where)
+        options: str = arguments.pop("options", "")
+        conn = await super().connect(conninfo, **arguments)
+        conn.limits = dict(OPTION.findall(options))
+        return conn
 
 
 def connect_arguments(name: str, timeouts: Timeouts = Timeouts()) -> dict[str, Any]:
@@ -62,7 +98,7 @@ def connect_arguments(name: str, timeouts: Timeouts = Timeouts()) -> dict[str, A
 async def connect(url: str, name: str, *, autocommit: bool = True) -> AsyncConnection:
     """One connection outside any pool; raises `DatabaseError` when the server can't be reached."""
     try:
-        return await AsyncConnection.connect(url, autocommit=autocommit, **connect_arguments(name))
+        return await Connection.connect(url, autocommit=autocommit, **connect_arguments(name))
     except psycopg.Error as error:
         raise DatabaseError(f"can't connect to {describe(url)}: {error}".strip(), hint=UNREACHABLE) from error
 
@@ -76,8 +112,16 @@ async def open_pool(
     timeouts: Timeouts = Timeouts(),
 ) -> AsyncIterator[AsyncConnectionPool]:
     """A pool of at most `size` connections; raises `DatabaseError` when the server can't be reached in 10 s."""
-    pool = AsyncConnectionPool(
-        url, min_size=1, max_size=size, open=False, name=name, kwargs=connect_arguments(name, timeouts)
+    pool: AsyncConnectionPool = AsyncConnectionPool(
+        url,
+        connection_class=Connection,
+        min_size=1,
+        max_size=size,
+        open=False,
+        name=name,
+        kwargs=connect_arguments(name, timeouts),
+        reconnect_timeout=RECONNECT,
+        reconnect_failed=_begin_anew,
     )
     try:
         await pool.open(wait=True, timeout=10)
@@ -88,6 +132,11 @@ async def open_pool(
         yield pool
     finally:
         await pool.close()
+
+
+async def _begin_anew(pool: AsyncConnectionPool) -> None:
+    """Go on connecting: the pool's own pauses double, so that after a long outage it would come back as late again."""
+    await pool.check()
 
 
 async def in_transaction(
@@ -104,6 +153,7 @@ async def in_transaction(
             for attempt in range(TRIES):
                 try:
                     async with pool.connection() as conn:
+                        await _limit(conn)
                         return await work(conn)
                 except TRANSIENT:
                     if attempt == TRIES - 1:
@@ -112,6 +162,11 @@ async def in_transaction(
     except (TimeoutError, PoolTimeout) as error:
         raise DatabaseError(f"Postgres did not answer within {deadline:g} s") from error
     raise AssertionError
+
+
+async def _limit(conn: AsyncConnection) -> None:
+    if isinstance(conn, Connection) and conn.limits:
+        await conn.execute(LIMIT, {"names": list(conn.limits), "values": list(conn.limits.values())})
 
 
 async def read_now(conn: AsyncConnection) -> datetime:

@@ -32,6 +32,7 @@ class Settings(BaseSettings):
 
     database_url: SecretStr | None = None
     foxtrot_kinds: Annotated[list[str], NoDecode] = ["kinds"]
+    foxtrot_notify: bool = True
     default_zone: str = "Europe/London"
     log_level: str = "INFO"
 

@@ -17,7 +17,11 @@ log = structlog.get_logger()
 
 GAP = 0.005
 QUIET = 30.0
-NOTIFY = b"select pg_notify(c, p) from unnest(%(channels)s::text[], %(payloads)s::text[]) as n (c, p)"
+# Nothing is lost with a hint that was not on disk yet, and waiting for the disk would delay the run.
+NOTIFY = b"""
+select pg_notify(c, p), set_config('synchronous_commit', 'off', true)
+from unnest(%(channels)s::text[], %(payloads)s::text[]) as n (c, p)
+"""
 
 
 class Channel(StrEnum):
@@ -31,15 +35,19 @@ class Waker:
     """Sends wake-ups after the caller's commit: the first at once, then at most one statement per 5 ms.
 
     Never inside the inserting transaction, where NOTIFY takes a lock that every other inserting client waits for.
+    With `enabled` off (FOXTROT_NOTIFY) it sends nothing.
     """
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
+    def __init__(self, pool: AsyncConnectionPool, *, enabled: bool = True) -> None:
         self._pool = pool
+        self._enabled = enabled
         self._pending: dict[tuple[Channel, str], None] = {}
         self._sender: asyncio.Task[None] | None = None
 
     def wake(self, channel: Channel, payload: str = "") -> None:
         """Ask for a wake-up; returns at once, and a failure to send is only logged."""
+        if not self._enabled:
+            return
         self._pending[channel, payload] = None
         if self._sender is None or self._sender.done():
             self._sender = asyncio.create_task(self._send())

@@ -114,6 +114,10 @@ class Lease:
     def _run(self) -> None:
         with asyncio.Runner() as runner:
             while not self._leaving.wait(self._every.total_seconds()):
-                self.watch_once()
-                runner.run(self.renew_once())
+                try:
+                    self.watch_once()
+                    runner.run(self.renew_once())
+                except Exception:
+                    # Such as MemoryError, of what a handler eats: the worker would go on with a lease that has ended.
+                    log.exception("lease_turn_failed")
             runner.run(self.close())

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import logging
 import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import AsyncIterator
@@ -23,13 +24,18 @@ from worker.failures import AttemptFailedError, Failure, crashed, explain
 
 log = structlog.get_logger()
 
+OUT_OF_MEMORY = 12  # exit code of a child
 LONGEST_WORD = 500  # characters of step and detail: a message below the 4,096 bytes that a pipe takes whole
 
 
 class Processes:
-    """At most `size` children, started with the first handler that needs one; a child that dies is replaced."""
+    """At most `size` children, started with the first handler that needs one; a child that dies is replaced.
+
+    Who holds one of the `places` need not wait for a child.
+    """
 
     def __init__(self, size: int) -> None:
+        self.places = asyncio.Semaphore(size)
         self._size = size
         self._pool: ProcessPool | None = None
         self._runs: dict[tuple[UUID, int], Run] = {}
@@ -91,6 +97,8 @@ async def open_processes(size: int) -> AsyncIterator[Processes]:
 
 
 def _died(kind: Kind[Any, Any], error: ProcessExpired) -> Failure:
+    if error.exitcode == OUT_OF_MEMORY:
+        return Failure("MemoryError", f"The process of {kind.name!r} ran out of memory", "It may need a higher limit.")
     how = f"signal {signal.Signals(-error.exitcode).name}" if error.exitcode < 0 else f"exit code {error.exitcode}"
     hint = "If that is SIGKILL, the machine may have run out of memory."
     return Failure("ProcessDied", f"The process of {kind.name!r} died with {how}", hint, retry=True)
@@ -152,6 +160,8 @@ def _perform(kind: str, handler: str, fields: dict[str, Any], parameters: BaseMo
     try:
         returned: Any = load_handler(kind, handler)(run, parameters)
         return asyncio.run(_awaited(returned)) if inspect.isawaitable(returned) else returned
+    except MemoryError:
+        os._exit(OUT_OF_MEMORY)  # what the traceback holds may be what there was, and the next one here needs some
     except Exception as error:
         known = explain(error)
         log.warning("child_failed", kind=kind, exc_info=None if known else error)

@@ -149,7 +149,7 @@ class Worker:
     def _loops(self, url: str, lease: Lease) -> list[Coroutine[Any, Any, None]]:
         return [
             self.flusher.run(),
-            listen(url, "worker-listen", self.heed),
+            *([listen(url, "worker-listen", self.heed)] if self._settings.foxtrot_notify else []),
             _every(RECONCILE_EVERY, self.reconciler.reconcile_once),
             _every(RESCUE_EVERY, self.rescue_once),
             _every(timedelta(0), self.start_anew_once),
@@ -173,7 +173,8 @@ class Worker:
         except (psycopg.Error, DatabaseError, TimeoutError):
             log.exception("leave_failed", outcomes_lost=len(self.flusher.pending))
             self.exit_code = FAILED
-        log.info("worker_stopped", worker_id=str(self.me.id), exit_code=self.exit_code)
+        counts = {"finished": self.flusher.finished, "refused": self.flusher.refused}
+        log.info("worker_stopped", worker_id=str(self.me.id), exit_code=self.exit_code, **counts)
 
 
 @asynccontextmanager

@@ -114,3 +114,17 @@ def test_a_loop_that_moves_has_not_stalled() -> None:
     for _ in range(4):
         lease.watch_once()
     assert ends == []
+
+
+def test_nothing_that_goes_wrong_in_a_turn_ends_the_thread(clock: Clock) -> None:
+    me, told, twice = asyncio.run(registered(clock.url)), list[UUID](), threading.Event()
+
+    def fail(lost: UUID) -> None:
+        told.append(lost)
+        if len(told) > 1:
+            twice.set()
+        raise MemoryError
+
+    clock.advance(LEASE)
+    with Lease(clock.url, me, fail, every=timedelta(milliseconds=1)):
+        assert twice.wait(10)
