@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "cli": PACKAGES,
 }
 # Where a test may sleep: to poll what no lock tells of, and in a handler that is there to be slow.
-MAY_SLEEP = {"tests/support.py", "tests/cli/test_postgres.py", "tests/worker/handlers.py"}
+MAY_SLEEP = {"tests/support.py", "tests/cli/test_postgres.py", "tests/worker/handlers.py", "tests/faults/handlers.py"}
 
 SQL_CLOCKS = r"current_timestamp|current_date|current_time|localtime|localtimestamp|statement_timestamp|timeofday"
 CHANGES = re.compile(
