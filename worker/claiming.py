@@ -21,6 +21,7 @@ from worker.leases import Me
 log = structlog.get_logger()
 
 PAUSE = 0.01
+MOST = 500  # at a time: Postgres claims the next while handlers work on these
 MARKS_LAST = 1.0
 SUSPICIOUS = 2
 
@@ -78,9 +79,9 @@ class Watermarks:
         """Move the marks to the last rows of a claim, which are in order within their lane."""
         if not self._marks:
             self._since = now
-        for row in claimed:
-            if row.lane != Lane.MANUAL:
-                self._marks[Lane(row.lane), row.kind] = (row.available_at, row.run_id)
+        last = {(row.lane, row.kind): row for row in claimed if row.lane != Lane.MANUAL}
+        for (lane, kind), row in last.items():
+            self._marks[Lane(lane), kind] = (row.available_at, row.run_id)
 
     def drop(self, kind: str = "") -> bool:
         """Drop the marks of a kind, or all of them; returns whether there were any."""
@@ -136,12 +137,13 @@ class Claimer:
         """Claim on wake-ups, when a slot becomes free, and every `poll` seconds, until cancelled.
 
         Claims are `pause` seconds apart: a few free slots wait for company, and a burst of wake-ups is one claim. But
-        with runs left waiting and half of the slots free, the next claim is made at once.
+        with runs left waiting and half of the slots free, or when a claim stopped at `MOST`, the next is made at once.
         """
         while True:
             self._woken.clear()
             try:
-                await self.claim_once()
+                if await self.claim_once() == MOST:
+                    continue
             except (psycopg.Error, DatabaseError) as error:
                 log.warning("claim_failed", error=str(error))
                 await asyncio.sleep(random.uniform(0.1, 1))  # noqa: S311 - jitter
@@ -154,7 +156,7 @@ class Claimer:
     async def claim_once(self) -> int:
         """Claim once for the slots that are free, if any are, and start what was claimed; returns how many."""
         async with self.lock:
-            free = self._free()
+            free = min(self._free(), MOST)
             self._held_back = free <= 0 and len(self._attempts.running) < self._shares.slots
             if free <= 0:
                 return 0

@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
@@ -42,13 +42,12 @@ class Attempt:
     kind: Kind[Any, Any]
     run: Run
     ending: Ending | None = None
+    fence: Fence = field(init=False)  # its key: the same run may come back to this worker for another attempt
     task: asyncio.Task[Ended | None] = field(init=False)
-    timer: asyncio.TimerHandle = field(init=False)
+    timer: asyncio.TimerHandle | None = None
 
-    @property
-    def fence(self) -> Fence:
-        """Its key: the same run may come back to this worker for another attempt."""
-        return Fence(self.claimed.run_id, self.claimed.attempt)
+    def __post_init__(self) -> None:
+        self.fence = Fence(self.claimed.run_id, self.claimed.attempt)
 
 
 class Attempts:
@@ -73,6 +72,7 @@ class Attempts:
         self._kinds = kinds
         self._handlers = {name: _awaitable(kind, processes) for name, kind in kinds.items()}
         self._tools = tools
+        self._processes = processes
         self._on_end = on_end
         self._on_free = on_free
         self._on_crowded = on_crowded
@@ -86,9 +86,7 @@ class Attempts:
         attempt = Attempt(claimed, kind, self._handle(claimed, AttemptPorts(self._tools, worker_id, claimed)))
         self.running[attempt.fence] = attempt
         self._idle.clear()
-        loop = asyncio.get_running_loop()
-        attempt.timer = loop.call_later(kind.timeout.total_seconds(), self.stop, attempt, Ending.TIMED_OUT)
-        attempt.task = loop.create_task(self._perform(attempt))
+        attempt.task = asyncio.get_running_loop().create_task(self._perform(attempt))
         attempt.task.add_done_callback(partial(self._finish, attempt))
 
     def stop(self, attempt: Attempt, ending: Ending) -> None:
@@ -96,8 +94,7 @@ class Attempts:
         told_before, attempt.ending = attempt.ending, ending
         if told_before is None:
             attempt.run.cancelled = True
-            attempt.timer.cancel()
-            attempt.timer = asyncio.get_running_loop().call_later(PATIENCE, self.abandon, attempt)
+            _set_timer(attempt, PATIENCE, self.abandon, attempt)
             attempt.task.cancel()
 
     def drop_run(self, run_id: UUID) -> None:
@@ -148,13 +145,18 @@ class Attempts:
     async def _perform(self, attempt: Attempt) -> Ended | None:
         kind, claimed = attempt.kind, attempt.claimed
         try:
-            returned = await self._handlers[kind.name](attempt.run, kind.parse(claimed.parameters))
+            parameters = kind.parse(claimed.parameters)
+            async with self._processes.places if kind.process else nullcontext():
+                # From here on, so that who waits for a process pays nothing for those that take long in theirs.
+                _set_timer(attempt, kind.timeout.total_seconds(), self.stop, attempt, Ending.TIMED_OUT)
+                returned = await self._handlers[kind.name](attempt.run, parameters)
             return conclude(kind, claimed, returned)
         except BaseException as error:  # noqa: BLE001 - whatever a handler lets out, the worker lives on
             return _failed(attempt, error)
 
     def _finish(self, attempt: Attempt, task: asyncio.Task[Ended | None]) -> None:
-        attempt.timer.cancel()
+        if attempt.timer:
+            attempt.timer.cancel()
         self.abandoned.discard(attempt)
         if attempt.fence in self.running:
             self._leave(attempt, None if task.cancelled() else task.result())
@@ -166,6 +168,12 @@ class Attempts:
         self._on_free()
         if not self.running:
             self._idle.set()
+
+
+def _set_timer(attempt: Attempt, seconds: float, then: Callable[..., None], *arguments: object) -> None:
+    if attempt.timer:
+        attempt.timer.cancel()
+    attempt.timer = asyncio.get_running_loop().call_later(seconds, then, *arguments)
 
 
 def _failed(attempt: Attempt, error: BaseException) -> Ended | None:

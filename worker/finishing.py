@@ -106,7 +106,7 @@ class Flusher:
         """Write all outcomes; raises what the database raises when it is away, and then still has what is unwritten."""
         while self.pending:
             batch = list(islice(self.pending.values(), BATCH))
-            if any(ended.fence in self.said for ended in batch):
+            if self.said and any(ended.fence in self.said for ended in batch):
                 await self.flush_progress_once()  # first: a failed attempt's error keeps its last step and percent
             try:
                 await self._write(batch)

@@ -19,6 +19,7 @@ Ended = Outcome | FailedAttempt | Snoozed
 
 RESULT_BYTES = 256 * 1024
 SNOOZED_AT_MOST = timedelta(hours=24)
+ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # the escape in JSON, not the six characters spelled out
 
 
@@ -79,10 +80,10 @@ def _headline(kind: Kind[Any, Any], claimed: Claimed, result: BaseModel) -> str:
         return kind.title[:HEADLINE_LENGTH]
 
 
-def _document(kind: Kind[Any, Any], result: BaseModel) -> dict[str, Any]:
+def _document(kind: Kind[Any, Any], result: BaseModel) -> str:
     document = result.model_dump(mode="json")
     try:
-        text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = ENCODER.encode(document)
         size = len(text.encode())
     except ValueError as error:
         raise HandlerError(f"The result of {kind.name!r} has a number or text that JSON can't carry") from error
@@ -91,6 +92,6 @@ def _document(kind: Kind[Any, Any], result: BaseModel) -> dict[str, Any]:
             f"The result of {kind.name!r} has {size:,} bytes of JSON, more than {RESULT_BYTES:,}",
             hint="Store the bulk in a table and return what leads to it.",
         )
-    if NUL.search(text):
+    if "\\u0000" in text and NUL.search(text):
         raise HandlerError(f"The result of {kind.name!r} has a NUL character in its text, which can't be stored")
-    return document
+    return text

@@ -36,7 +36,8 @@ async def search(run: Run, parameters: JobSearch) -> JobSearchResult:
     Raises `HandlerError` when no board could be read and nothing of any is stored, and `InvalidInputError` for a query
     without a word to search for.
     """
-    settings, desk = JobSearchSettings.load(), desk_of(run)
+    desk = desk_of(run)
+    settings = desk.settings
     asked = units_of(parameters, settings)
     units = [unit for unit in asked if unit.source in settings.job_sources]
     off = [unit for unit in asked if unit.source not in settings.job_sources]

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 import httpx
 
 from kinds.job_search.index import Index
+from kinds.job_search.settings import JobSearchSettings
 from shared.kinds import Run
 
 T = TypeVar("T")
@@ -24,8 +25,9 @@ class _Errand:
 
 @dataclass
 class Desk:
-    """What the runs of one worker have in common: the index of what is stored, and the errands that are under way."""
+    """What the runs of one worker have in common: settings, the index of what is stored, and the errands under way."""
 
+    settings: JobSearchSettings = field(default_factory=JobSearchSettings.load)  # reading `.env` takes 0.4 ms
     index: Index = field(default_factory=Index)
     _errands: dict[Hashable, _Errand] = field(default_factory=dict)
 

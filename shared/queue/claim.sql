@@ -7,24 +7,30 @@ with me as materialized (
 ), wanted as (
     select *
     from unnest(
-        %(lanes)s::smallint[], %(kinds)s::text[], %(kind_limits)s::int[], %(after_at)s::timestamptz[], %(after_ids)s::uuid[]
-    ) as w (lane, kind, kind_limit, after_at, after_id)
+        %(lanes)b::smallint[], %(lane_limits)b::int[], %(kinds)b::text[], %(kind_limits)b::int[],
+        %(after_at)b::timestamptz[], %(after_ids)b::uuid[]
+    ) as w (lane, lane_limit, kind, kind_limit, after_at, after_id)
 ), due as materialized (
     select d.*, w.kind_limit
     from me
     cross join wanted w
     cross join lateral (
-        select q.run_id, q.bucket, q.lane, q.kind, q.available_at, q.rescues
-        from foxtrot.queue q
-        where q.worker_id is null
-            and q.lane = w.lane
-            and q.kind = w.kind
-            and q.available_at <= now()
-            and (q.available_at, q.run_id) > (w.after_at, w.after_id)
-            and (q.rescues < 2 or %(suspects)s::int > 0)
-        order by q.available_at, q.run_id
-        limit %(free)s::int
-        for update of q skip locked
+        -- The inner limit is what the planner knows, the outer one what is read and locked.
+        select *
+        from (
+            select q.run_id, q.bucket, q.lane, q.kind, q.available_at, q.rescues
+            from foxtrot.queue q
+            where q.worker_id is null
+                and q.lane = w.lane
+                and q.kind = w.kind
+                and q.available_at <= now()
+                and (q.available_at, q.run_id) > (w.after_at, w.after_id)
+                and (q.rescues < 2 or %(suspects)s::int > 0)
+            order by q.available_at, q.run_id
+            limit %(free)s::int
+            for update of q skip locked
+        ) q
+        limit w.lane_limit
     ) d
 ), turned as (
     -- Cron's floor goes before manual runs, what else of cron and backfill is due goes after them.

@@ -6,9 +6,9 @@ with asked as materialized (
         foxtrot.bucket_of(a.user_id) as bucket,
         clock_timestamp() as stamp
     from unnest(
-        %(user_ids)s::uuid[], %(org_ids)s::text[], %(kinds)s::text[], %(subjects)s::text[], %(sources)s::text[],
-        %(lanes)s::smallint[], %(parameters)s::jsonb[], %(fingerprints)s::bytea[], %(client_contexts)s::jsonb[],
-        %(schedule_ids)s::uuid[], %(retries_of)s::uuid[], %(available_at)s::timestamptz[], %(max_attempts)s::int[]
+        %(user_ids)b::uuid[], %(org_ids)b::text[], %(kinds)b::text[], %(subjects)b::text[], %(sources)b::text[],
+        %(lanes)b::smallint[], %(parameters)b::jsonb[], %(fingerprints)b::bytea[], %(client_contexts)b::jsonb[],
+        %(schedule_ids)b::uuid[], %(retries_of)b::uuid[], %(available_at)b::timestamptz[], %(max_attempts)b::int[]
     ) with ordinality as a (
         user_id, org_id, kind, subject, source, lane, parameters, fingerprint, client_context,
         schedule_id, retry_of, available_at, max_attempts, position

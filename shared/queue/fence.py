@@ -1,9 +1,13 @@
 """The fence: what a worker must still hold of a run for its word to count."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
+
+from psycopg import AsyncConnection
+from psycopg.rows import args_row
 
 
 class Fence(NamedTuple):
@@ -21,16 +25,31 @@ class Held:
     bucket: int
     attempt: int
 
-    @property
+    @cached_property
     def fence(self) -> Fence:
         """The attempt that this is about."""
         return Fence(self.run_id, self.attempt)
 
 
+H = TypeVar("H", bound=Held)
+
+
+def in_order(held: Sequence[H]) -> list[H]:
+    """By run_id: the order in which rows are locked."""
+    return sorted(held, key=lambda one: one.run_id.int)
+
+
 def fence_columns(held: Sequence[Held]) -> dict[str, list[Any]]:
-    """The three arrays that find the rows of `held`; give them in run_id order, in which rows are locked."""
+    """The three arrays that find the rows of `held`, which are `in_order`."""
     return {
         "run_ids": [one.run_id for one in held],
         "buckets": [one.bucket for one in held],
         "attempts": [one.attempt for one in held],
     }
+
+
+async def fetch_fences(conn: AsyncConnection, query: bytes, values: Mapping[str, Any]) -> set[Fence]:
+    """Execute a statement that answers with (run_id, attempt), and return the attempts that it names."""
+    async with conn.cursor(row_factory=args_row(Fence)) as cursor:
+        await cursor.execute(query, values)
+        return set(await cursor.fetchall())

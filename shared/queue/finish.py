@@ -10,9 +10,9 @@ from uuid import UUID
 from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
-from shared.db import fetch_all, load_sql
+from shared.db import load_sql
 from shared.kinds import Status
-from shared.queue.fence import Fence, Held, fence_columns
+from shared.queue.fence import Fence, Held, fence_columns, fetch_fences, in_order
 
 FINISH = load_sql(__file__, "finish")
 FINISHED = load_sql(__file__, "finished")
@@ -20,12 +20,12 @@ FINISHED = load_sql(__file__, "finished")
 
 @dataclass(frozen=True)
 class Outcome(Held):
-    """How an attempt ended: `status` is final; `error` has class, message and hint when it failed."""
+    """How an attempt ended: `status` is final, `result` is JSON; `error` has class, message and hint when it failed."""
 
     status: Status
     retention: timedelta
     headline: str | None = None
-    result: dict[str, Any] | None = None
+    result: str | None = None
     error: dict[str, Any] | None = None
 
 
@@ -43,13 +43,13 @@ async def finish(conn: AsyncConnection, worker_id: UUID, outcomes: Sequence[Outc
     Refused are outcomes of a worker whose lease ended, of an attempt that was rescued or cancelled meanwhile, and of
     runs it never held. Repeating a call whose answer was lost is safe: it finds the attempt final.
     """
-    ordered = sorted(outcomes, key=lambda outcome: outcome.run_id)
-    recorded = await fetch_all(conn, FINISH, {"worker_id": worker_id, **_columns(ordered)}, Fence)
+    ordered = in_order(outcomes)
+    recorded = await fetch_fences(conn, FINISH, {"worker_id": worker_id, **_columns(ordered)})
     answers = dict.fromkeys(recorded, Recorded.RECORDED)
     rest = [outcome for outcome in ordered if outcome.fence not in answers]
     if rest:
         answers |= dict.fromkeys((outcome.fence for outcome in rest), Recorded.REFUSED)
-        done = await fetch_all(conn, FINISHED, _columns(rest), Fence)
+        done = await fetch_fences(conn, FINISHED, _columns(rest))
         answers |= dict.fromkeys(done, Recorded.ALREADY_DONE)
     return answers
 
@@ -59,7 +59,7 @@ def _columns(outcomes: Sequence[Outcome]) -> dict[str, list[Any]]:
         **fence_columns(outcomes),
         "statuses": [outcome.status.value for outcome in outcomes],
         "headlines": [outcome.headline for outcome in outcomes],
-        "results": [None if outcome.result is None else Jsonb(outcome.result) for outcome in outcomes],
+        "results": [outcome.result for outcome in outcomes],
         "errors": [None if outcome.error is None else Jsonb(outcome.error) for outcome in outcomes],
         "retentions": [outcome.retention for outcome in outcomes],
     }

@@ -7,8 +7,8 @@ with me as materialized (
 ), outcome as materialized (
     select *
     from unnest(
-        %(run_ids)s::uuid[], %(buckets)s::smallint[], %(attempts)s::int[], %(statuses)s::text[], %(headlines)s::text[],
-        %(results)s::jsonb[], %(errors)s::jsonb[], %(retentions)s::interval[]
+        %(run_ids)b::uuid[], %(buckets)b::smallint[], %(attempts)b::int[], %(statuses)b::text[], %(headlines)b::text[],
+        %(results)b::jsonb[], %(errors)b::jsonb[], %(retentions)b::interval[]
     ) as o (run_id, bucket, attempt, status, headline, result, error, retention)
 ), held as materialized (
     -- One by one and in the order given, which is by run_id: a join would read the whole queue while it is small.
@@ -26,8 +26,7 @@ with me as materialized (
     where exists (select from me)
 ), ended as (
     delete from foxtrot.queue q
-    using held h
-    where q.run_id = h.run_id and q.bucket = h.bucket
+    where q.run_id = any (array(select run_id from held)) and q.bucket = any (array(select bucket from held))
 )
 update foxtrot.runs r
 set status = o.status,

@@ -6,9 +6,9 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from shared.db import fetch_all, load_sql
+from shared.db import load_sql
 from shared.kinds import Progress
-from shared.queue.fence import Fence, Held, fence_columns
+from shared.queue.fence import Fence, Held, fence_columns, fetch_fences, in_order
 
 PROGRESS = load_sql(__file__, "progress")
 
@@ -26,7 +26,7 @@ async def progress(conn: AsyncConnection, worker_id: UUID, said: Sequence[Said])
     Give it a transaction of its own: it turns `synchronous_commit` off, since a lost progress is only an old one.
     """
     await conn.execute("set local synchronous_commit = off")
-    ordered = sorted(said, key=lambda one: one.run_id)
+    ordered = in_order(said)
     values = {
         "worker_id": worker_id,
         **fence_columns(ordered),
@@ -36,4 +36,4 @@ async def progress(conn: AsyncConnection, worker_id: UUID, said: Sequence[Said])
         "dones": [one.progress.done for one in ordered],
         "totals": [one.progress.total for one in ordered],
     }
-    return set(await fetch_all(conn, PROGRESS, values, Fence))
+    return await fetch_fences(conn, PROGRESS, values)

@@ -2,8 +2,8 @@
 with said as materialized (
     select *
     from unnest(
-        %(run_ids)s::uuid[], %(buckets)s::smallint[], %(attempts)s::int[], %(percents)s::smallint[], %(steps)s::text[],
-        %(details)s::text[], %(dones)s::int[], %(totals)s::int[]
+        %(run_ids)b::uuid[], %(buckets)b::smallint[], %(attempts)b::int[], %(percents)b::smallint[], %(steps)b::text[],
+        %(details)b::text[], %(dones)b::int[], %(totals)b::int[]
     ) as s (run_id, bucket, attempt, percent, step, detail, done, total)
 ), held as materialized (
     -- One by one and in the order given, which is by run_id: a join would read the whole queue while it is small.

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from shared.db import fetch_all, load_sql
-from shared.queue.fence import Fence
+from shared.db import load_sql
+from shared.queue.fence import Fence, fetch_fences
 
 RELEASE = load_sql(__file__, "release")
 HELD = load_sql(__file__, "held")
@@ -22,9 +22,9 @@ async def release(conn: AsyncConnection, worker_id: UUID, fences: Sequence[Fence
         "run_ids": [fence.run_id for fence in fences],
         "attempts": [fence.attempt for fence in fences],
     }
-    return set(await fetch_all(conn, RELEASE, values, Fence))
+    return await fetch_fences(conn, RELEASE, values)
 
 
 async def held_by(conn: AsyncConnection, worker_id: UUID) -> set[Fence]:
     """What the queue says this worker is running."""
-    return set(await fetch_all(conn, HELD, {"worker_id": worker_id}, Fence))
+    return await fetch_fences(conn, HELD, {"worker_id": worker_id})

@@ -1,7 +1,7 @@
 -- Release: give back runs that this worker holds, in their old place, with one more attempt allowed.
 with held as materialized (
     select q.run_id, q.bucket
-    from unnest(%(run_ids)s::uuid[], %(attempts)s::int[]) as f (run_id, attempt)
+    from unnest(%(run_ids)b::uuid[], %(attempts)b::int[]) as f (run_id, attempt)
     join foxtrot.queue q on q.run_id = f.run_id and q.attempt = f.attempt
     where q.worker_id is not distinct from %(worker_id)s
     order by q.run_id

@@ -9,8 +9,8 @@ from uuid import UUID
 from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
-from shared.db import fetch_all, load_sql
-from shared.queue.fence import Fence, Held, fence_columns
+from shared.db import load_sql
+from shared.queue.fence import Fence, Held, fence_columns, fetch_fences, in_order
 
 RETRY = load_sql(__file__, "retry")
 
@@ -29,7 +29,7 @@ class FailedAttempt(Held):
 
 async def retry(conn: AsyncConnection, worker_id: UUID, failures: Sequence[FailedAttempt]) -> set[Fence]:
     """Give the runs back for another attempt; returns those the worker still held and that have attempts left."""
-    ordered = sorted(failures, key=lambda failure: failure.run_id)
+    ordered = in_order(failures)
     values = {
         "worker_id": worker_id,
         **fence_columns(ordered),
@@ -37,4 +37,4 @@ async def retry(conn: AsyncConnection, worker_id: UUID, failures: Sequence[Faile
         "waitings": ["quota" if failure.asked_to_wait else "retry" for failure in ordered],
         "errors": [Jsonb(failure.error) for failure in ordered],
     }
-    return set(await fetch_all(conn, RETRY, values, Fence))
+    return await fetch_fences(conn, RETRY, values)

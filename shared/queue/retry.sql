@@ -7,8 +7,8 @@ with me as materialized (
 ), failed as materialized (
     select *
     from unnest(
-        %(run_ids)s::uuid[], %(buckets)s::smallint[], %(attempts)s::int[],
-        %(delays)s::interval[], %(waitings)s::text[], %(errors)s::jsonb[]
+        %(run_ids)b::uuid[], %(buckets)b::smallint[], %(attempts)b::int[],
+        %(delays)b::interval[], %(waitings)b::text[], %(errors)b::jsonb[]
     ) as f (run_id, bucket, attempt, delay, waiting, error)
 ), held as materialized (
     -- One by one and in the order given, which is by run_id: a join would read the whole queue while it is small.

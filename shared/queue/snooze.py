@@ -7,8 +7,8 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from shared.db import fetch_all, load_sql
-from shared.queue.fence import Fence, Held, fence_columns
+from shared.db import load_sql
+from shared.queue.fence import Fence, Held, fence_columns, fetch_fences, in_order
 
 SNOOZE = load_sql(__file__, "snooze")
 
@@ -23,11 +23,11 @@ class Snoozed(Held):
 
 async def snooze(conn: AsyncConnection, worker_id: UUID, asked: Sequence[Snoozed]) -> set[Fence]:
     """Put the runs off; returns those the worker still held. Each gets one attempt more: this one was not lost."""
-    ordered = sorted(asked, key=lambda one: one.run_id)
+    ordered = in_order(asked)
     values = {
         "worker_id": worker_id,
         **fence_columns(ordered),
         "untils": [one.until for one in ordered],
         "whys": [one.why for one in ordered],
     }
-    return set(await fetch_all(conn, SNOOZE, values, Fence))
+    return await fetch_fences(conn, SNOOZE, values)

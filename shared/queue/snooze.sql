@@ -7,7 +7,7 @@ with me as materialized (
 ), asked as materialized (
     select *
     from unnest(
-        %(run_ids)s::uuid[], %(buckets)s::smallint[], %(attempts)s::int[], %(untils)s::timestamptz[], %(whys)s::text[]
+        %(run_ids)b::uuid[], %(buckets)b::smallint[], %(attempts)b::int[], %(untils)b::timestamptz[], %(whys)b::text[]
     ) as a (run_id, bucket, attempt, until, why)
 ), held as materialized (
     -- One by one and in the order given, which is by run_id: a join would read the whole queue while it is small.

@@ -7,7 +7,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from shared.kinds import Lane
-from shared.queue import Claimed
 from shared.wake import Channel
 from tests.support import connect, make_run, make_user
 from tests.worker.handlers import ECHO, HOLD
@@ -67,7 +66,7 @@ def test_strict_order_earns_nothing() -> None:
 
 def test_marks_last_a_second_and_the_manual_lane_has_none() -> None:
     marks = Watermarks()
-    cron = Claimed(**CLAIMED.__dict__ | {"lane": 1, "kind": "a"})
+    cron = CLAIMED._replace(lane=1, kind="a")
     marks.advance([CLAIMED, cron], now=5)
     assert marks.current(5.99) == {(Lane.CRON, "a"): (cron.available_at, cron.run_id)}
     marks.advance([cron], now=5.99)
@@ -76,7 +75,7 @@ def test_marks_last_a_second_and_the_manual_lane_has_none() -> None:
 
 def test_marks_are_dropped_by_kind() -> None:
     marks = Watermarks()
-    marks.advance([Claimed(**CLAIMED.__dict__ | {"lane": 1, "kind": kind}) for kind in ("a", "b")], now=0)
+    marks.advance([CLAIMED._replace(lane=1, kind=kind) for kind in ("a", "b")], now=0)
     assert marks.drop("c") is False
     assert marks.drop("a") is True
     assert list(marks.current(0)) == [(Lane.CRON, "b")]

@@ -137,13 +137,13 @@ def test_attempts_that_were_nobodys_fault_do_not_lengthen_the_wait() -> None:
 
 
 def _waits(kind: object, attempt: int, max_attempts: int) -> list[float]:
-    claimed = replace(CLAIMED, attempt=attempt, max_attempts=max_attempts)
+    claimed = CLAIMED._replace(attempt=attempt, max_attempts=max_attempts)
     ends = [timed_out(KIND).end(kind, claimed) for _ in range(300)]  # type: ignore[arg-type]
     return [ended.delay.total_seconds() for ended in ends if isinstance(ended, FailedAttempt)]
 
 
 def test_the_last_attempt_ends_the_run() -> None:
-    ended = timed_out(KIND).end(KIND, replace(CLAIMED, attempt=3))
+    ended = timed_out(KIND).end(KIND, CLAIMED._replace(attempt=3))
     assert isinstance(ended, Outcome)
     assert (ended.status, ended.retention) == (Status.FAILED, KIND.retention.failed)
 

@@ -25,7 +25,7 @@ async def claimed(worker: Worker, url: str, count: int = 1) -> list[RunRow]:
 
 
 def success(run: RunRow, **values: Any) -> Outcome:
-    return Outcome(run.id, run.bucket, 1, Status.SUCCESS, DAY, **{"headline": "done", "result": {}} | values)
+    return Outcome(run.id, run.bucket, 1, Status.SUCCESS, DAY, **{"headline": "done", "result": "{}"} | values)
 
 
 def said(run: RunRow, attempt: int = 1, **values: Any) -> Said:
@@ -85,7 +85,7 @@ def test_an_outcome_that_postgres_refuses_fails_its_run_and_no_other(database_ur
         async with working(database_url, HOLD) as worker:
             runs = await claimed(worker, database_url, 3)
             worker.flusher.add(success(runs[0]))
-            worker.flusher.add(success(runs[1], result={"text": "a\x00"}))
+            worker.flusher.add(success(runs[1], result='{"text": "a\\u0000"}'))
             worker.flusher.add(success(runs[2], headline="\ud800"))
             with capture_logs() as logs:
                 await worker.flusher.flush_once()

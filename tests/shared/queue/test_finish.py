@@ -45,7 +45,7 @@ async def test_a_success_is_recorded_and_leaves_the_queue(clock: Clock) -> None:
         claimed = await take_one(conn, worker)
         await conn.commit()
         clock.advance(MINUTE)
-        outcome = ended(claimed, headline="3 found", result={"found": 3})
+        outcome = ended(claimed, headline="3 found", result='{"found": 3}')
         assert await finish(conn, worker.id, [outcome]) == {outcome.fence: Recorded.RECORDED}
         run = await run_row(conn, claimed.run_id)
         assert await queue_row(conn, claimed.run_id) is None
@@ -83,7 +83,7 @@ async def test_a_thousand_outcomes_in_one_call(clock: Clock) -> None:
         user, worker = await make_user(conn), await make_worker(conn)
         await enqueue_many(conn, [asked(user, str(n)) for n in range(1000)])
         claimed = await take(conn, worker, free=1000)
-        outcomes = [ended(row, result={"n": place}) for place, row in enumerate(claimed)]
+        outcomes = [ended(row, result=f'{{"n": {place}}}') for place, row in enumerate(claimed)]
         answers = await finish(conn, worker.id, outcomes)
         assert answers == dict.fromkeys(map(fence, claimed), Recorded.RECORDED)
         assert await count(conn, "queue") == 0

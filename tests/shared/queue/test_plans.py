@@ -119,7 +119,7 @@ async def plans_of_the_verbs(conn: AsyncConnection, worker: Worker, timetable: T
     assert len(await progress(conn, worker.id, said)) == BATCH
     half = BATCH // 2
     assert len(await retry(conn, worker.id, [failed(row) for row in claimed[:half]])) == half
-    answers = await finish(conn, worker.id, [ended(row, result={"found": 3}) for row in claimed[half:]])
+    answers = await finish(conn, worker.id, [ended(row, result='{"found": 3}') for row in claimed[half:]])
     assert len(answers) == half
     await conn.execute(ABANDON.encode(), [DEAD])
     rescued = await rescue(conn)
