@@ -186,10 +186,15 @@ class System:
 
     def stop(self) -> None:
         """Stop every worker that runs; each has recorded everything, or this fails."""
+        codes = self.let_end()
+        assert codes == [0] * len(codes), codes
+
+    def let_end(self) -> list[int]:
+        """Stop every worker that runs, and return the exit codes."""
         alive = self.alive()
         for worker in alive:
             worker.tell_to_stop()
-        assert [worker.popen.wait(30) for worker in alive] == [0] * len(alive)
+        return [worker.popen.wait(30) for worker in alive]
 
     # Runs -------------------------------------------------------------------------------------------------------------
 
