@@ -34,7 +34,7 @@ begin
     if to_regclass('foxtrot.' || name) is not null then
         return null;
     end if;
-    execute format('create table foxtrot.%I (like foxtrot.runs including all)', name);
+    execute format('create table foxtrot.%I (like foxtrot.runs including all) with (fillfactor = 55)', name);
     execute format(
         'alter table foxtrot.runs attach partition foxtrot.%I for values from (%L) to (%L)',
         name, foxtrot.uuid_floor(week), foxtrot.uuid_floor(week + interval '7 days')

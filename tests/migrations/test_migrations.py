@@ -38,7 +38,7 @@ from tests.support import (
 
 T = TypeVar("T")
 
-REVISIONS = ["0001_initial", "0002_job_search", "0003_sources", "0004_schedules", "0005_worker"]
+REVISIONS = ["0001_initial", "0002_job_search", "0003_sources", "0004_schedules", "0005_worker", "0006_runs_fill"]
 WEEKS = """
 select array_agg(relname::text order by relname) from pg_inherits join pg_class on oid = inhrelid
 where inhparent = 'foxtrot.runs'::regclass

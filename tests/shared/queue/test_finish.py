@@ -61,6 +61,21 @@ async def test_a_success_is_recorded_and_leaves_the_queue(clock: Clock) -> None:
 
 
 @async_test
+async def test_most_ends_take_no_new_index_entries(clock: Clock) -> None:
+    moved = "select sum(n_tup_upd - n_tup_hot_upd) from pg_stat_xact_user_tables where relname like 'runs\\_2%'"
+    async with connect(clock.url) as conn:
+        user, worker = await make_user(conn), await make_worker(conn)
+        await enqueue_many(conn, [asked(user, f"query {number}") for number in range(300)])
+        await conn.commit()
+        elsewhere = 0
+        while claimed := await take(conn, worker, free=30):
+            await finish(conn, worker.id, [ended(row, headline="3 found", result='{"found": 3}') for row in claimed])
+            elsewhere += (await (await conn.execute(moved)).fetchone() or [0])[0]
+            await conn.commit()
+    assert elsewhere < 30
+
+
+@async_test
 async def test_a_failure_says_in_which_attempt_when_and_how_far(clock: Clock) -> None:
     clock.freeze(NOON)
     earlier = {"attempt": 1, "message": "It broke before."}
