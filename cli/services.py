@@ -1,6 +1,5 @@
 """The commands that start one service each, and the migration that they wait for."""
 
-import asyncio
 import os
 import signal
 import socket
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import structlog
 import typer
+import uvloop
 from pydantic import SecretStr
 
 import migrations
@@ -40,7 +40,7 @@ def api(supervised: Supervised = False) -> None:
     settings, registry = _begin("api", supervised=supervised)
     settings = settings.model_copy(update={"jwt_secret": SecretStr(jwt_secret(settings))})
     url = _migrated_database(settings)
-    exit_code = asyncio.run(serve(settings, url, registry, _outside_cron(settings, url, registry)))
+    exit_code = uvloop.run(serve(settings, url, registry, _outside_cron(settings, url, registry)))
     if any(thread.name == STINT for thread in threading.enumerate()):
         sys.stderr.flush()
         os._exit(exit_code)  # a handler of a tick never ends; the usual way out would wait for it
@@ -62,7 +62,7 @@ def worker(
     settings, registry = _begin("worker", supervised=supervised)
     names = [registry.get(name.strip()).name for name in kinds.split(",")] if kinds else None
     url = _migrated_database(settings)
-    raise typer.Exit(asyncio.run(run_worker(settings, url, registry, kinds=names, slots=slots, handle_signals=True)))
+    raise typer.Exit(uvloop.run(run_worker(settings, url, registry, kinds=names, slots=slots, handle_signals=True)))
 
 
 def _probe(settings: Settings) -> None:
@@ -78,7 +78,7 @@ def scheduler(supervised: Supervised = False) -> None:
     from scheduler.service import run_scheduler
 
     settings, registry = _begin("scheduler", supervised=supervised)
-    raise typer.Exit(asyncio.run(run_scheduler(settings, _migrated_database(settings), registry)))
+    raise typer.Exit(uvloop.run(run_scheduler(settings, _migrated_database(settings), registry)))
 
 
 def migrate(
