@@ -4,9 +4,10 @@ import asyncio
 import random
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -15,11 +16,15 @@ import structlog
 from psycopg import AsyncConnection, conninfo
 from psycopg.errors import DeadlockDetected, LockNotAvailable, SerializationFailure
 from psycopg.rows import TupleRow, class_row
+from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from pydantic_core import from_json
 
 from shared.errors import DatabaseError
 
 log = structlog.get_logger()
+
+set_json_loads(from_json)  # six times as fast as json.loads, which is half of what it costs to read a claimed row
 
 T = TypeVar("T")
 
@@ -162,6 +167,22 @@ async def in_transaction(
     except (TimeoutError, PoolTimeout) as error:
         raise DatabaseError(f"Postgres did not answer within {deadline:g} s") from error
     raise AssertionError
+
+
+async def in_statements(pool: AsyncConnectionPool, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    """Like `in_transaction`, but each statement of `work` commits itself: one round trip instead of three."""
+    return await in_transaction(pool, partial(_committing_each, work))
+
+
+async def _committing_each(work: Callable[[AsyncConnection], Awaitable[T]], conn: AsyncConnection) -> T:
+    if isinstance(conn, Connection) and conn.limits:
+        return await work(conn)  # its timeouts hold for the transaction that set them
+    await conn.set_autocommit(True)
+    try:
+        return await work(conn)
+    finally:
+        with suppress(psycopg.Error):  # a connection that broke goes no further than its pool
+            await conn.set_autocommit(False)
 
 
 async def _limit(conn: AsyncConnection) -> None:

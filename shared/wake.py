@@ -5,12 +5,13 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 from enum import StrEnum
+from operator import methodcaller
 
 import psycopg
 import structlog
 from psycopg_pool import AsyncConnectionPool
 
-from shared.db import connect
+from shared.db import connect, in_statements
 from shared.errors import DatabaseError
 
 log = structlog.get_logger()
@@ -62,9 +63,8 @@ class Waker:
             batch, self._pending = list(self._pending), {}
             values = {"channels": [str(channel) for channel, _ in batch], "payloads": [text for _, text in batch]}
             try:
-                async with self._pool.connection() as conn:
-                    await conn.execute(NOTIFY, values)
-            except (psycopg.Error, TimeoutError) as error:
+                await in_statements(self._pool, methodcaller("execute", NOTIFY, values))
+            except (psycopg.Error, DatabaseError) as error:
                 log.warning("wake_failed", error=str(error))
             await asyncio.sleep(GAP)
 
@@ -94,6 +94,23 @@ def backoff(failures: int, first: float = 0.5, longest: float = 10.0) -> float:
 
 
 async def _heed(conn: psycopg.AsyncConnection, on_wake: Callable[[Channel, str], None]) -> None:
-    async for notice in conn.notifies(timeout=QUIET):
-        with suppress(ValueError):
-            on_wake(Channel(notice.channel), notice.payload)
+    """Pass on what comes, until nothing has come for a while."""
+    while True:
+        async for notice in conn.notifies(timeout=0):
+            with suppress(ValueError):
+                on_wake(Channel(notice.channel), notice.payload)
+        if not await _readable(conn.fileno(), QUIET):
+            return
+
+
+async def _readable(descriptor: int, seconds: float) -> bool:
+    """Whether there is something to read within `seconds`. psycopg's own wait looks ten times a second."""
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(descriptor, ready.set)
+    try:
+        async with asyncio.timeout(seconds):
+            return await ready.wait()
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(descriptor)

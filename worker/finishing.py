@@ -13,7 +13,7 @@ import structlog
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from shared.db import in_transaction
+from shared.db import in_statements, in_transaction
 from shared.errors import DatabaseError
 from shared.kinds import Progress, Status
 from shared.queue import FailedAttempt, Fence, Outcome, Recorded, Said, Snoozed, finish, progress, retry, snooze
@@ -127,7 +127,7 @@ class Flusher:
         self._progress_due = False
 
     async def _write(self, batch: Sequence[Ended]) -> None:
-        accepted = await in_transaction(self._pool, partial(_record, worker_id=self._me.id, batch=batch))
+        accepted = await in_statements(self._pool, partial(_record, worker_id=self._me.id, batch=batch))
         for ended in batch:
             fence = ended.fence
             self.said.pop(fence, None)

@@ -9,7 +9,7 @@ import structlog
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from shared.db import in_transaction
+from shared.db import in_statements, in_transaction
 from shared.queue import Fence, held_by, leave, register, release
 from worker.execution import Attempts, Ending
 from worker.finishing import Flusher
@@ -34,10 +34,10 @@ class Reconciler:
         """Release the rows that nothing here works on; drop the attempts whose rows are gone."""
         async with self._lock:
             running, known = set(self._attempts.running), self._known()
-            held = await in_transaction(self._pool, partial(held_by, worker_id=self._me.id))
+            held = await in_statements(self._pool, partial(held_by, worker_id=self._me.id))
             if unknown := held - known:
                 log.info("runs_released", runs=[str(fence.run_id) for fence in unknown])
-                await in_transaction(self._pool, partial(release, worker_id=self._me.id, fences=list(unknown)))
+                await in_statements(self._pool, partial(release, worker_id=self._me.id, fences=list(unknown)))
         for fence in running - held:
             # An attempt that ended meanwhile is not running any more, so a finish in flight is no orphan.
             if attempt := self._attempts.running.get(fence):

@@ -15,7 +15,7 @@ import psycopg
 import structlog
 from psycopg_pool import AsyncConnectionPool
 
-from shared.db import in_transaction, open_pool
+from shared.db import in_statements, in_transaction, open_pool
 from shared.errors import DatabaseError
 from shared.kinds import Kind, Registry
 from shared.queue import expire, leave, mark_stopping, register, rescue
@@ -85,7 +85,7 @@ class Worker:
     async def rescue_once(self) -> None:
         """Give back the runs of dead workers, and fail those that have waited too long for a live one."""
         await in_transaction(self.pool, partial(expire, kinds=self._kinds))
-        rescued = await in_transaction(self.pool, rescue)
+        rescued = await in_statements(self.pool, rescue)
         if rescued.given_back or rescued.failed:
             log.warning("runs_rescued", given_back=rescued.given_back, failed=rescued.failed)
             self.claimer.wake()
