@@ -7,10 +7,12 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
+from functools import cached_property
 from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
 import httpx
+import structlog
 from psycopg import AsyncConnection
 from pydantic import BaseModel, ValidationError
 from structlog.typing import FilteringBoundLogger
@@ -205,9 +207,16 @@ class Run:
     fingerprint: bytes
     scheduled_for: datetime | None
     client_context: dict[str, Any] | None
-    log: FilteringBoundLogger
     ports: RunPorts
     cancelled: bool = False
+
+    @cached_property
+    def log(self) -> FilteringBoundLogger:
+        """A logger whose every line names this attempt."""
+        bound: FilteringBoundLogger = structlog.get_logger().bind(
+            run_id=str(self.id), user_id=str(self.user_id), kind=self.kind, attempt=self.attempt
+        )
+        return bound
 
     @property
     def idempotency_key(self) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
-import structlog
 from psycopg import AsyncConnection
 
 from shared.db import connect
@@ -75,7 +74,6 @@ async def try_handler(
         fingerprint=fingerprint(kind.name, None, parsed),
         scheduled_for=None,
         client_context=None,
-        log=structlog.get_logger().bind(kind=kind.name),
         ports=ports,
     )
     returned: Any = kind.load_handler()(run, parsed)

@@ -25,6 +25,7 @@ AsyncHandler = Callable[[Run, Any], Awaitable[Any]]
 
 PATIENCE = 10.0
 MOST_ABANDONED = 10
+SOURCES = {source.value: source for source in Source}
 
 
 class Ending(Enum):
@@ -76,7 +77,7 @@ class Attempts:
         self._on_end = on_end
         self._on_free = on_free
         self._on_crowded = on_crowded
-        self._log = log.bind()  # made once: the proxy makes a logger anew at each bind
+        self._loop = asyncio.get_running_loop()  # asked once: in Python 3.11 the question is a system call
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -86,7 +87,7 @@ class Attempts:
         attempt = Attempt(claimed, kind, self._handle(claimed, AttemptPorts(self._tools, worker_id, claimed)))
         self.running[attempt.fence] = attempt
         self._idle.clear()
-        attempt.task = asyncio.get_running_loop().create_task(self._perform(attempt))
+        attempt.task = self._loop.create_task(self._perform(attempt))
         attempt.task.add_done_callback(partial(self._finish, attempt))
 
     def stop(self, attempt: Attempt, ending: Ending) -> None:
@@ -94,8 +95,12 @@ class Attempts:
         told_before, attempt.ending = attempt.ending, ending
         if told_before is None:
             attempt.run.cancelled = True
-            _set_timer(attempt, PATIENCE, self.abandon, attempt)
+            self._set_timer(attempt, PATIENCE, self.abandon)
             attempt.task.cancel()
+
+    def time_out(self, attempt: Attempt) -> None:
+        """Tell an attempt that its kind's timeout has passed."""
+        self.stop(attempt, Ending.TIMED_OUT)
 
     def drop_run(self, run_id: UUID) -> None:
         """Drop every attempt of a run that is over."""
@@ -131,14 +136,11 @@ class Attempts:
             org_id=claimed.org_id,
             kind=claimed.kind,
             subject=claimed.subject,
-            source=Source(claimed.source),
+            source=SOURCES[claimed.source],
             attempt=claimed.attempt,
             fingerprint=claimed.fingerprint,
             scheduled_for=claimed.scheduled_for,
             client_context=claimed.client_context,
-            log=self._log.bind(
-                run_id=str(claimed.run_id), user_id=str(claimed.user_id), kind=claimed.kind, attempt=claimed.attempt
-            ),
             ports=ports,
         )
 
@@ -148,7 +150,7 @@ class Attempts:
             parameters = kind.parse(claimed.parameters)
             async with self._processes.places if kind.process else nullcontext():
                 # From here on, so that who waits for a process pays nothing for those that take long in theirs.
-                _set_timer(attempt, kind.timeout.total_seconds(), self.stop, attempt, Ending.TIMED_OUT)
+                self._set_timer(attempt, kind.timeout.total_seconds(), self.time_out)
                 returned = await self._handlers[kind.name](attempt.run, parameters)
             return conclude(kind, claimed, returned)
         except BaseException as error:  # noqa: BLE001 - whatever a handler lets out, the worker lives on
@@ -161,6 +163,11 @@ class Attempts:
         if attempt.fence in self.running:
             self._leave(attempt, None if task.cancelled() else task.result())
 
+    def _set_timer(self, attempt: Attempt, seconds: float, then: Callable[[Attempt], None]) -> None:
+        if attempt.timer:
+            attempt.timer.cancel()
+        attempt.timer = self._loop.call_later(seconds, then, attempt)
+
     def _leave(self, attempt: Attempt, ended: Ended | None) -> None:
         del self.running[attempt.fence]
         if ended is not None and attempt.ending is not Ending.DROPPED:
@@ -168,12 +175,6 @@ class Attempts:
         self._on_free()
         if not self.running:
             self._idle.set()
-
-
-def _set_timer(attempt: Attempt, seconds: float, then: Callable[..., None], *arguments: object) -> None:
-    if attempt.timer:
-        attempt.timer.cancel()
-    attempt.timer = asyncio.get_running_loop().call_later(seconds, then, *arguments)
 
 
 def _failed(attempt: Attempt, error: BaseException) -> Ended | None:

@@ -156,7 +156,7 @@ def _prepare(parent: Connection) -> None:
 
 def _perform(kind: str, handler: str, fields: dict[str, Any], parameters: BaseModel) -> Any:
     """What the handler returns, or the `Failure` that its error comes to: not every error survives the way back."""
-    run = Run(**fields, log=log.bind(run_id=str(fields["id"]), attempt=fields["attempt"]), ports=ChildPorts())
+    run = Run(**fields, ports=ChildPorts())
     try:
         returned: Any = load_handler(kind, handler)(run, parameters)
         return asyncio.run(_awaited(returned)) if inspect.isawaitable(returned) else returned

@@ -9,7 +9,6 @@ from uuid import uuid4
 
 import httpx
 import pytest
-import structlog
 from pydantic import BaseModel, Field, field_validator
 
 from shared.errors import InvalidInputError, SettingsError, UnknownKindError
@@ -212,7 +211,6 @@ def a_run(ports: TrialPorts) -> Run:
         fingerprint=bytes(16),
         scheduled_for=None,
         client_context=None,
-        log=structlog.get_logger(),
         ports=ports,
     )
 

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
-import structlog
 from psycopg import AsyncConnection
 
 from kinds.job_search.fetching import Stored, lease_unit, store
@@ -55,7 +54,6 @@ def make_handle(ports: Ports, *, user_id: UUID | None = None, fingerprint: bytes
         fingerprint=fingerprint,
         scheduled_for=None,
         client_context=None,
-        log=structlog.get_logger(),
         ports=ports,
     )
 
