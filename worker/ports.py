@@ -6,21 +6,29 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import httpx
+import psycopg
+import structlog
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from shared.db import in_transaction
-from shared.errors import SettingsError
+from shared.errors import DatabaseError, SettingsError
 from shared.kinds import Progress, Run
 from shared.queue import Claimed, Fence, Said, find_step, record_step
 from shared.rates import take_turn
+from shared.wake import backoff
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
 
 # Of the worker's pool: the rest is for the worker's own statements, which never wait for a handler.
 HANDLER_CONNECTIONS = 1
+LONGEST_BACKOFF = 5.0
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,7 @@ class AttemptPorts:
     async def turn(self, run: Run, provider: str) -> None:
         """Wait until all workers together may call the provider once more."""
         rate = self._tools.rate(run.kind, provider)
-        wait = await in_transaction(self._tools.pool, partial(take_turn, provider=provider, calls_a_minute=rate))
+        wait = await self._insist(partial(take_turn, provider=provider, calls_a_minute=rate))
         if wait > timedelta(0):
             await asyncio.sleep(wait.total_seconds())
 
@@ -73,11 +81,22 @@ class AttemptPorts:
         """The recorded value of a step, or what `make` returns now; CancelledError when the attempt was lost."""
         bucket, fence = self._claimed.bucket, Fence(run.id, run.attempt)
         find = partial(find_step, run_id=run.id, bucket=bucket, name=name)
-        if recorded := await in_transaction(self._tools.pool, find):
+        if recorded := await self._insist(find):
             return recorded.value
         made = await make()
         record = partial(record_step, worker_id=self._worker_id, fence=fence, bucket=bucket, name=name, value=made)
-        stands = await in_transaction(self._tools.pool, record)
+        stands = await self._insist(record)
         if stands is None:
             raise asyncio.CancelledError(f"step {name!r}: this worker no longer holds attempt {run.attempt}")
         return stands.value
+
+    async def _insist(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Do what may be done twice, however long Postgres is away: that is no failure of the attempt."""
+        failures = 0
+        while True:
+            try:
+                return await in_transaction(self._tools.pool, work)
+            except (psycopg.OperationalError, DatabaseError) as error:
+                failures += 1
+                log.warning("port_failed", run_id=str(self._claimed.run_id), error=str(error), failures=failures)
+            await asyncio.sleep(backoff(failures, first=0.1, longest=LONGEST_BACKOFF))

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import psycopg
 from pydantic import BaseModel
 
 from shared.errors import HandlerError
@@ -148,6 +149,24 @@ async def lose_step(run: Run, parameters: Input) -> Output:
 
     await run.step("lost", make)
     return Output(text="nobody said so")
+
+
+async def step_and_cut(run: Run, parameters: Input) -> Output:
+    """Ends every connection of its worker in the middle of a step."""
+
+    async def make() -> int:
+        MADE.append(run.id)
+        async with run.db() as conn:
+            where = conn.info.dsn
+        async with await psycopg.AsyncConnection.connect(where, autocommit=True) as conn:
+            await conn.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where datname = current_database() and application_name = 'foxtrot-worker'"
+                " and pid <> pg_backend_pid()"
+            )
+        return 7
+
+    return Output(number=await run.step("cut", make))
 
 
 ECHO = define("echo")

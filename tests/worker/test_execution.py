@@ -245,6 +245,22 @@ def test_a_step_is_made_once_for_all_attempts(database_url: str) -> None:
     asyncio.run(scenario())
 
 
+def test_a_step_outlives_its_connection(database_url: str) -> None:
+    kind = define("step_and_cut")
+
+    async def scenario() -> None:
+        run = await add_run(database_url, kind.name)
+        async with working(database_url, kind) as worker:
+            await worker.claimer.claim_once()
+            await worker.attempts.wait()
+            await worker.flusher.flush_stubbornly()
+        last = await read(database_url, run.id)
+        assert (last["status"], last["attempt"], last["result"]["number"]) == ("success", 1, 7)
+        assert MADE.count(run.id) == 1
+
+    asyncio.run(scenario())
+
+
 def test_a_step_of_a_lost_attempt_ends_it(database_url: str) -> None:
     with capture_logs() as logs:
         run = once(database_url, define("lose_step"))
