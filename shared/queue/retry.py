@@ -13,6 +13,7 @@ from shared.db import load_sql
 from shared.queue.fence import Fence, Held, fence_columns, fetch_fences, in_order
 
 RETRY = load_sql(__file__, "retry")
+RETRIED = load_sql(__file__, "retried")
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,10 @@ class FailedAttempt(Held):
 
 
 async def retry(conn: AsyncConnection, worker_id: UUID, failures: Sequence[FailedAttempt]) -> set[Fence]:
-    """Give the runs back for another attempt; returns those the worker still held and that have attempts left."""
+    """Give the runs back for another attempt; returns those the worker still held and that have attempts left.
+
+    Repeating a call whose answer was lost is safe: it finds the failure kept, and returns the same.
+    """
     ordered = in_order(failures)
     values = {
         "worker_id": worker_id,
@@ -37,4 +41,7 @@ async def retry(conn: AsyncConnection, worker_id: UUID, failures: Sequence[Faile
         "waitings": ["quota" if failure.asked_to_wait else "retry" for failure in ordered],
         "errors": [Jsonb(failure.error) for failure in ordered],
     }
-    return await fetch_fences(conn, RETRY, values)
+    given_back = await fetch_fences(conn, RETRY, values)
+    if len(given_back) < len(failures):
+        given_back |= await fetch_fences(conn, RETRIED, values)
+    return given_back

@@ -11,6 +11,7 @@ from shared.db import load_sql
 from shared.queue.fence import Fence, Held, fence_columns, fetch_fences, in_order
 
 SNOOZE = load_sql(__file__, "snooze")
+SNOOZED = load_sql(__file__, "snoozed")
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,10 @@ class Snoozed(Held):
 
 
 async def snooze(conn: AsyncConnection, worker_id: UUID, asked: Sequence[Snoozed]) -> set[Fence]:
-    """Put the runs off; returns those the worker still held. Each gets one attempt more: this one was not lost."""
+    """Put the runs off; returns those the worker still held. Each gets one attempt more: this one was not lost.
+
+    Repeating a call whose answer was lost is safe: it finds the runs put off, and returns the same.
+    """
     ordered = in_order(asked)
     values = {
         "worker_id": worker_id,
@@ -30,4 +34,7 @@ async def snooze(conn: AsyncConnection, worker_id: UUID, asked: Sequence[Snoozed
         "untils": [one.until for one in ordered],
         "whys": [one.why for one in ordered],
     }
-    return await fetch_fences(conn, SNOOZE, values)
+    put_off = await fetch_fences(conn, SNOOZE, values)
+    if len(put_off) < len(asked):
+        put_off |= await fetch_fences(conn, SNOOZED, values)
+    return put_off

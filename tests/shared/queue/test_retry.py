@@ -59,6 +59,20 @@ async def test_attempts_count_up_and_their_errors_add_up_until_none_is_left(cloc
 
 
 @async_test
+async def test_a_repeated_retry_finds_the_failure_kept(clock: Clock) -> None:
+    clock.freeze(NOON)
+    async with connect(clock.url) as conn:
+        worker = await make_worker(conn, lease_expires_at=LONG)
+        run = await make_run(conn, await make_user(conn), "running", worker=worker)
+        failure = failed(await live(conn, run.id))
+        assert await retry(conn, worker.id, [failure]) == {failure.fence}
+        before = await run_row(conn, run.id)
+        assert await retry(conn, worker.id, [failure]) == {failure.fence}
+        assert await retry(conn, worker.id, [replace(failure, error={**BOOM, "message": "Another."})]) == set()
+        assert await run_row(conn, run.id) == before
+
+
+@async_test
 async def test_each_run_waits_for_its_own_time(clock: Clock) -> None:
     clock.freeze(NOON)
     async with connect(clock.url) as conn:

@@ -35,6 +35,20 @@ async def test_a_snooze_puts_the_run_off_and_costs_no_attempt(clock: Clock) -> N
 
 
 @async_test
+async def test_a_repeated_snooze_finds_the_run_put_off(clock: Clock) -> None:
+    clock.freeze(NOON)
+    async with connect(clock.url) as conn:
+        worker = await make_worker(conn)
+        run = await make_run(conn, await make_user(conn), "running", worker=worker)
+        asked = off(await live(conn, run.id))
+        assert await snooze(conn, worker.id, [asked]) == {asked.fence}
+        before = await live(conn, run.id)
+        assert await snooze(conn, worker.id, [asked]) == {asked.fence}
+        assert await snooze(conn, worker.id, [replace(asked, until=asked.until + MINUTE)]) == set()
+        assert await live(conn, run.id) == before
+
+
+@async_test
 async def test_each_run_until_its_own_time(clock: Clock) -> None:
     clock.freeze(NOON)
     async with connect(clock.url) as conn:

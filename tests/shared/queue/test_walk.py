@@ -12,6 +12,7 @@ from shared.kinds import Lane, Progress, Status
 from shared.models import RunRow, Timetable, User, Worker
 from shared.queue import (
     Claimed,
+    Fence,
     Recorded,
     Said,
     Snoozed,
@@ -39,6 +40,7 @@ from tests.shared.queue.support import (
     fence,
     queue_row,
     rows_of,
+    run_row,
     take,
     unfold,
 )
@@ -61,6 +63,7 @@ class Walk:
         self.answered: set[UUID] = set()
         self.final: dict[UUID, RunRow] = {}
         self.attempts: dict[UUID, int] = {}
+        self.retried: set[Fence] = set()
         self.slots: set[datetime] = set()
         self.timetable: Timetable
         self.steps: list[Callable[[], Awaitable[None]]] = [
@@ -133,7 +136,10 @@ class Walk:
         worker, row = self.some_attempt()
         failure = failed(row, delay=timedelta(seconds=5), asked_to_wait=self.random.random() < 0.5)
         held = await self.holds(worker, row) and row.attempt < row.max_attempts
-        assert await retry(self.conn, worker.id, [failure]) == ({fence(row)} if held else set())
+        known = fence(row) in self.retried and await self.goes_on(row)
+        assert await retry(self.conn, worker.id, [failure]) == ({fence(row)} if held or known else set())
+        if held:
+            self.retried.add(fence(row))
 
     async def snooze(self) -> None:
         worker, row = self.some_attempt()
@@ -141,7 +147,14 @@ class Walk:
         asked_for = Snoozed(
             row.run_id, row.bucket, row.attempt, await db_now(self.conn) + timedelta(seconds=5), "later"
         )
-        assert await snooze(self.conn, worker.id, [asked_for]) == ({fence(row)} if held else set())
+        live = await queue_row(self.conn, row.run_id)
+        known = live is not None and (live.worker_id, live.attempt, live.waiting, live.available_at) == (
+            None,
+            row.attempt,
+            "snooze",
+            asked_for.until,
+        )
+        assert await snooze(self.conn, worker.id, [asked_for]) == ({fence(row)} if held or known else set())
 
     async def release(self) -> None:
         worker, row = self.some_attempt()
@@ -195,6 +208,11 @@ class Walk:
         alive = now.lease_expires_at > await db_now(self.conn)
         holding = live is not None and (live.worker_id, live.attempt) == (worker.id, row.attempt)
         return holding and (alive or not lease)
+
+    async def goes_on(self, row: Claimed) -> bool:
+        """Whether the run has not ended with this attempt."""
+        run = await run_row(self.conn, row.run_id)
+        return run.status is None or run.attempt > row.attempt
 
     async def check(self, step: str) -> None:
         assert [one for one in await disagreements(self.conn) if one.fault != "orphan"] == [], step
