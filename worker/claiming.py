@@ -10,7 +10,7 @@ import psycopg
 import structlog
 from psycopg_pool import AsyncConnectionPool
 
-from shared.db import in_transaction
+from shared.db import in_statements, in_transaction
 from shared.errors import DatabaseError
 from shared.kinds import Lane
 from shared.queue import Claimed, Watermark, claim
@@ -23,6 +23,7 @@ log = structlog.get_logger()
 PAUSE = 0.01
 MOST = 500  # at a time: Postgres claims the next while handlers work on these
 MARKS_LAST = 1.0
+LIMITED_POLL = 1.0
 SUSPICIOUS = 2
 
 
@@ -136,9 +137,12 @@ class Claimer:
     async def run(self, poll: float, pause: float = PAUSE) -> None:
         """Claim on wake-ups, when a slot becomes free, and every `poll` seconds, until cancelled.
 
+        With kinds that have a running limit at least every second: no wake-up says that another worker's run ended.
+
         Claims are `pause` seconds apart: a few free slots wait for company, and a burst of wake-ups is one claim. But
         with runs left waiting and half of the slots free, or when a claim stopped at `MOST`, the next is made at once.
         """
+        poll = min(poll, LIMITED_POLL) if self._running_limits else poll
         while True:
             self._woken.clear()
             try:
@@ -187,7 +191,8 @@ class Claimer:
             watermarks=self.marks.current(now),
             running_limits=self._running_limits,
         )
-        claimed = await in_transaction(self._pool, work)
+        # A running limit is counted under a lock, which lasts as long as its transaction.
+        claimed = await (in_transaction if self._running_limits else in_statements)(self._pool, work)
         self._learn(claimed, free, cron_cap, now)
         return claimed
 

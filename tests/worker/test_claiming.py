@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from shared.kinds import Lane
 from shared.wake import Channel
 from tests.support import connect, make_run, make_user
-from tests.worker.handlers import ECHO, HOLD
+from tests.worker.handlers import ECHO, HOLD, define
 from tests.worker.support import add_run, becomes_true, execute, going, until, working
 from tests.worker.test_failures import CLAIMED
 from worker.claiming import Shares, Watermarks
@@ -223,6 +223,21 @@ def test_the_loop_claims_again_when_outcomes_made_room(database_url: str) -> Non
             await until(lambda: len(worker.flusher.pending) == 2)
             await worker.flusher.flush_once()
             await until(lambda: runs[2] in {fence.run_id for fence in worker.flusher.pending})
+
+    asyncio.run(scenario())
+
+
+def test_a_run_that_its_kinds_limit_held_back_begins_soon_after_another_workers_has_ended(database_url: str) -> None:
+    limited = define("hold", running_limit=1)
+
+    async def scenario() -> None:
+        first, second = await add_runs(database_url, 2)
+        async with working(database_url, limited) as one, working(database_url, limited) as other:
+            await one.claimer.claim_once()
+            async with going(other.claimer.run(poll=60)):
+                await until(lambda: connections_asked(other) > 1)
+                await execute(database_url, f"delete from foxtrot.queue where run_id = '{first}'")
+                await until(lambda: second in {fence.run_id for fence in other.attempts.running})
 
     asyncio.run(scenario())
 
