@@ -53,6 +53,7 @@ class Metronome:
                 async with asyncio.timeout(RECALL_EVERY):
                     await self._stop.wait()
             self.recall()
+        self.jobs.pause()  # a beat at this very moment would be cancelled, and said to have failed
         # APScheduler itself would cancel what is going on.
         for at_work in self._at_work:
             await at_work.acquire()

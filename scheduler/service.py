@@ -14,7 +14,7 @@ from scheduler.expansion import Expansion
 from scheduler.maintenance import Maintenance
 from scheduler.metronome import Metronome
 from scheduler.ticks import advance
-from shared.db import fetch_one, in_transaction, load_sql, open_pool
+from shared.db import fetch_one, in_statements, in_transaction, load_sql, open_pool
 from shared.kinds import Registry
 from shared.queue import expire, rescue
 from shared.schedules import pause_after_failures
@@ -100,7 +100,7 @@ async def _rescue(
     pool: AsyncConnectionPool, settings: Settings, registry: Registry, waker: Waker, counts: PassCounts
 ) -> None:
     counts.expired = await in_transaction(pool, partial(expire, kinds=registry.kinds))
-    rescued = await in_transaction(pool, rescue)
+    rescued = await in_statements(pool, rescue)
     counts.given_back, counts.failed = rescued.given_back, rescued.failed
     await pause_after_failures(pool, rescued.failed_ids, failures=settings.failures_before_pause)
     if rescued.given_back:
@@ -154,7 +154,7 @@ async def _pass_on(pool: AsyncConnectionPool, settings: Settings, registry: Regi
 
 async def _slot_comes(pool: AsyncConnectionPool, stop: asyncio.Event, *, within: float) -> bool:
     """Wait for the next slot, when it comes `within` so many seconds; False when none does."""
-    soon = await in_transaction(pool, lambda conn: fetch_one(conn, NEXT_SLOT, {}, NextSlot))
+    soon = await in_statements(pool, lambda conn: fetch_one(conn, NEXT_SLOT, {}, NextSlot))
     if soon is None or soon.seconds is None or soon.seconds > within:
         return False
     with suppress(TimeoutError):

@@ -1,6 +1,5 @@
 """Enqueue: a request becomes a run, or finds the live run that already does the same."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +9,7 @@ from uuid import UUID
 from psycopg import AsyncConnection
 from psycopg.rows import args_row
 from pydantic import BaseModel
+from pydantic_core import to_json
 
 from shared.db import fetch_one, load_sql
 from shared.fingerprint import fingerprint
@@ -126,9 +126,11 @@ def _columns(runs: Sequence[NewRun]) -> dict[str, list[Any]]:
         "subjects": [run.subject for run in runs],
         "sources": [run.source.value for run in runs],
         "lanes": [run.lane.value for run in runs],
-        "parameters": [json.dumps(run.parameters) for run in runs],
+        "parameters": [to_json(run.parameters).decode() for run in runs],
         "fingerprints": [run.fingerprint for run in runs],
-        "client_contexts": [None if run.client_context is None else json.dumps(run.client_context) for run in runs],
+        "client_contexts": [
+            None if run.client_context is None else to_json(run.client_context).decode() for run in runs
+        ],
         "schedule_ids": [run.schedule_id for run in runs],
         "retries_of": [run.retry_of for run in runs],
         "available_at": [run.available_at for run in runs],

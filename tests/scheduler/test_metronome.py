@@ -1,6 +1,8 @@
 import asyncio
 from datetime import timedelta
+from functools import partial
 
+import pytest
 from psycopg import OperationalError
 from structlog.testing import capture_logs
 
@@ -59,6 +61,29 @@ def test_a_turn_that_is_going_on_ends_before_the_metronome_does_and_is_not_taken
 
     asyncio.run(scenario())
     assert events.count("begins") == events.count("ends") == 1
+
+
+def test_a_beat_that_falls_on_the_end_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    stop = asyncio.Event()
+
+    async def scenario() -> None:
+        metronome = Metronome(stop)
+
+        async def last_turn() -> None:
+            stop.set()
+            for _ in range(10):  # until the metronome waits for nothing but this
+                await asyncio.sleep(0)
+            beat = partial(metronome.jobs.modify_job, "other", next_run_time=utc_now())
+            asyncio.get_running_loop().call_soon(beat)
+
+        metronome.call(_nothing, name="other", every=LONG)
+        metronome.call(last_turn, name="last", every=LONG)
+        await metronome.run()
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    asyncio.run(scenario())
+    assert caplog.messages == []
 
 
 def test_beats_are_brought_back_when_the_machines_clock_was_set_back() -> None:
