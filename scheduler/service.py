@@ -18,12 +18,12 @@ from shared.db import fetch_one, in_statements, in_transaction, load_sql, open_p
 from shared.kinds import Registry
 from shared.queue import expire, rescue
 from shared.schedules import pause_after_failures
-from shared.settings import Settings
+from shared.settings import RESCUE_EVERY, Settings
 from shared.wake import Channel, Waker
 
 log = structlog.get_logger()
 
-NEXT_SLOT = load_sql(__file__, "next_slot")
+OUTLOOK = load_sql(__file__, "outlook")
 
 CONNECTIONS = 2
 ADVANCE_DEADLINE = 30.0  # seconds: after an outage every timetable has slots to look for
@@ -33,9 +33,10 @@ REST_EVERY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class NextSlot:
-    """When the first slot to come is due, in seconds from now; None when there is none."""
+class Outlook:
+    """Whether there is anything to do, and in how many seconds the first slot to come is due; None without one."""
 
+    due: bool
     seconds: float | None
 
 
@@ -133,6 +134,7 @@ async def run_scheduler(
         metronome = Metronome(stop)
         interval = timedelta(seconds=settings.scheduler_interval_seconds)
         metronome.call(partial(_pass_on, pool, settings, registry, stop), name="pass", every=interval)
+        metronome.call(partial(_rescue_on, pool, settings, registry), name="rescue", every=RESCUE_EVERY)
         metronome.call(maintenance.tidy_once, name="tidy", every=TIDY_EVERY)
         metronome.call(maintenance.sweep_once, name="sweep", every=SWEEP_EVERY)
         metronome.call(maintenance.rest_once, name="rest", every=REST_EVERY)
@@ -143,21 +145,38 @@ async def run_scheduler(
 
 
 async def _pass_on(pool: AsyncConnectionPool, settings: Settings, registry: Registry, stop: asyncio.Event) -> None:
-    """Passes without a pause, as long as there is more to do or a slot comes before the next beat."""
+    """Passes while there is something to do, without a pause if there is more or a slot comes before the next beat."""
     more = True
     while more and not stop.is_set():
-        counts = await pass_once(pool, settings, registry)
-        if counts != PassCounts():
-            log.info("passed", **asdict(counts))
-        more = counts.more or await _slot_comes(pool, stop, within=settings.scheduler_interval_seconds)
+        seen = asyncio.get_running_loop().time()
+        outlook = await in_statements(pool, lambda conn: fetch_one(conn, OUTLOOK, {}, Outlook))
+        assert outlook is not None  # noqa: S101 - a select without a table always answers
+        counts = await pass_once(pool, settings, registry) if outlook.due else PassCounts()
+        _say(counts)
+        more = counts.more or await _comes(outlook, seen, stop, within=settings.scheduler_interval_seconds)
 
 
-async def _slot_comes(pool: AsyncConnectionPool, stop: asyncio.Event, *, within: float) -> bool:
-    """Wait for the next slot, when it comes `within` so many seconds; False when none does."""
-    soon = await in_statements(pool, lambda conn: fetch_one(conn, NEXT_SLOT, {}, NextSlot))
-    if soon is None or soon.seconds is None or soon.seconds > within:
+async def _comes(outlook: Outlook, seen: float, stop: asyncio.Event, *, within: float) -> bool:
+    """Wait for the first slot of what was `seen` to come, if it comes `within` so many seconds; False if none does."""
+    now = asyncio.get_running_loop().time()
+    if outlook.seconds is None or seen + outlook.seconds > now + within:
         return False
     with suppress(TimeoutError):
-        async with asyncio.timeout(soon.seconds):
+        async with asyncio.timeout_at(seen + outlook.seconds):
             await stop.wait()
     return True
+
+
+async def _rescue_on(pool: AsyncConnectionPool, settings: Settings, registry: Registry) -> None:
+    """What a pass does for runs, also while no slot is due."""
+    counts, waker = PassCounts(), Waker(pool, enabled=settings.foxtrot_notify)
+    try:
+        await _rescue(pool, settings, registry, waker, counts)
+    finally:
+        await waker.close()
+    _say(counts)
+
+
+def _say(counts: PassCounts) -> None:
+    if counts != PassCounts():
+        log.info("passed", **asdict(counts))

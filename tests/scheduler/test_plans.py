@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from scheduler.expansion import OPEN_TICKS
-from scheduler.service import NEXT_SLOT
+from scheduler.service import OUTLOOK
 from scheduler.ticks import DUE
 from tests.clock import Clock
 
@@ -33,9 +33,9 @@ analyze;
             "ticks_open",
             {"Seq Scan", "Sort"},
         ),
-        (NEXT_SLOT, {}, "timetables_due", {"Seq Scan", "Sort"}),
+        (OUTLOOK, {}, "timetables_due", {"Seq Scan", "Sort"}),
     ],
-    ids=["due timetables", "open ticks", "next slot"],
+    ids=["due timetables", "open ticks", "outlook"],
 )
 def test_a_pass_looks_at_what_is_due_only(
     clock: Clock, statement: bytes, values: Mapping[str, Any], index: str, absent: set[str]
