@@ -1,6 +1,6 @@
 """Workers under every fault at random, for as long as asked: no run is lost, none has two results.
 
-`python benchmarks/chaos.py --minutes 30 --seed 7` prints JSON, and exits with 1 when anything is wrong. Without a seed
+`python -m benchmarks.chaos --minutes 30 --seed 7` prints JSON, and exits with 1 when anything is wrong. Without a seed
 it chooses one, and says it. Workers and clients reach Postgres over a proxy that loses answers; faults come about every
 fifth of a lease. `--deployed` takes leases and intervals as they are deployed instead of a fifth of them. It starts all
 that it needs on this machine, in a temporary folder, and leaves nothing behind.

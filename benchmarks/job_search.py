@@ -1,6 +1,6 @@
 """10,000 users due at one instant: how long until all of their job searches are fresh, with one worker process.
 
-`python benchmarks/job_search.py` prints JSON: the herd, beside it what fetching for each user would cost, and what a
+`python -m benchmarks.job_search` prints JSON: the herd, beside it what fetching for each user would cost, and what a
 match costs in the worker's index and in Postgres alone. `--quick` is a smaller run of half a minute. It starts all
 that it needs on this machine, in a temporary folder, and leaves nothing behind.
 """

@@ -1,6 +1,6 @@
 """Previewing a timetable: what ten accepted expressions cost, and what it costs to refuse a hostile one.
 
-`python benchmarks/preview.py` prints JSON: milliseconds with every cache empty (cold) and filled (warm), beside what
+`python -m benchmarks.preview` prints JSON: milliseconds with every cache empty (cold) and filled (warm), beside what
 cronsim and zoneinfo alone take for the same six slots, without checks, words and warnings. `--quick` is a smaller run.
 """
 

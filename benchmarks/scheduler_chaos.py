@@ -1,6 +1,6 @@
 """Five scheduler processes on one database, killed at random while schedules come due: every slot is settled once.
 
-`python benchmarks/scheduler_chaos.py --seed 7` prints JSON, and exits with 1 when anything is wrong. Without a seed it
+`python -m benchmarks.scheduler_chaos --seed 7` prints JSON, and exits with 1 when anything is wrong. Without a seed it
 chooses one, and says it. `--quick` takes some seconds. It starts all that it needs on this machine, in a temporary
 folder, and leaves nothing behind.
 """

@@ -1,6 +1,6 @@
 """Scheduling: a million schedules due at once, a herd on time, manual runs meanwhile, and nothing to do at all.
 
-`python benchmarks/scheduling.py` prints JSON; `--quick` takes a minute or two and says less. Each expansion is measured
+`python -m benchmarks.scheduling` prints JSON; `--quick` takes a minute or two and says less. Each expansion is measured
 beside the two bare inserts of the same rows, again and again in turn. `--peers PYTHON` names the Python of a venv with
 benchmarks/requirements-peers.txt, and runs other schedulers in the same run. It starts all that it needs on this
 machine, in a temporary folder, and leaves nothing behind.

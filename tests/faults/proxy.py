@@ -11,12 +11,13 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 CHUNK = 1 << 16
 HEAD = 5  # bytes of a message of the server's before its body: a letter, and a length that counts itself
-COMPLETE, ROW = b"C", b"D"
+COMPLETE, ROW, ERROR, NOTIFICATION, READY = b"C", b"D", b"E", b"A", b"Z"
+IDLE = b"I"  # as what READY says: the transaction is over, or the statement that was one by itself
 
 
 @dataclass(frozen=True)
 class Loss:
-    """The answer to the next commit of a transaction in which a statement of this name found rows.
+    """The answer to the next commit after a statement of this name that found rows; one may commit itself.
 
     `cut` takes the connection with it; else it stands, and nothing more comes over it.
     """
@@ -34,6 +35,9 @@ class Pair:
     application: str
     asked: bytes = b""
     rows: int = 0
+    failed: bool = False
+    held: bytes = b""
+    passed: bytes = b""
     mute: bool = False
 
     def close(self) -> None:
@@ -41,7 +45,7 @@ class Pair:
         self.to_server.close()
 
     def begin_anew(self) -> None:
-        self.asked, self.rows = b"", 0
+        self.asked, self.rows, self.failed = b"", 0, False
 
 
 class Proxy:
@@ -151,27 +155,43 @@ class Proxy:
         with suppress(OSError):
             while chunk := await from_server.read(CHUNK):
                 whole, pending = _whole(pending + chunk)
-                passed = b"".join(message for message in whole if self._passes(pair, message))
-                if not pair.mute:
-                    pair.to_client.write(passed)
-                    await pair.to_client.drain()
+                for message in whole:
+                    self._hear(pair, message)
+                pair.to_client.write(pair.passed)
+                pair.passed = b""
+                await pair.to_client.drain()
+            pair.to_client.write(pair.held)  # the last words of a server that goes
+            await pair.to_client.drain()
         pair.close()
 
-    def _passes(self, pair: Pair, message: bytes) -> bool:
-        """Whether the client gets to see a message, and the others after it."""
+    def _hear(self, pair: Pair, message: bytes) -> None:
+        """Hold what the server says until it has said all, and then pass it on or lose it."""
+        kind, said = message[:1], message[HEAD:]
         if pair.mute:
-            return False
-        pair.rows += message[:1] == ROW
-        if message[:1] == COMPLETE and message[HEAD:] in {b"COMMIT\0", b"ROLLBACK\0"}:
-            found = [loss for loss in self._losses if pair.rows and f"-- {loss.statement}: ".encode() in pair.asked]
-            pair.begin_anew()
-            if found and message[HEAD:] == b"COMMIT\0":
-                self._losses.remove(found[0])
-                self.lost += 1
-                pair.mute = True
-                if found[0].cut:
-                    pair.close()
-        return not pair.mute
+            return
+        if kind == NOTIFICATION:
+            pair.passed += message
+            return
+        pair.held += message
+        pair.rows += kind == ROW
+        pair.failed |= kind == ERROR or (kind, said) == (COMPLETE, b"ROLLBACK\0")
+        if kind == READY:
+            if said == IDLE:
+                self._end(pair)
+            pair.passed += b"" if pair.mute else pair.held
+            pair.held = b""
+
+    def _end(self, pair: Pair) -> None:
+        """Lose the answer to what has just been committed, if that was asked for."""
+        named = [loss for loss in self._losses if f"-- {loss.statement}: ".encode() in pair.asked]
+        found = named[:1] if pair.rows and not pair.failed else []
+        pair.begin_anew()
+        for loss in found:
+            self._losses.remove(loss)
+            self.lost += 1
+            pair.mute = True
+            if loss.cut:
+                pair.close()
 
 
 def _whole(stream: bytes) -> tuple[list[bytes], bytes]:

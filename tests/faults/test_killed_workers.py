@@ -1,7 +1,6 @@
 import signal
 
 import psutil
-import psycopg
 
 from shared.settings import LEASE
 from tests.clock import Clock
@@ -10,7 +9,6 @@ from tests.faults.proxy import Proxy
 from tests.faults.support import System
 from tests.support import wait_until
 
-WAITS = "select exists (select from pg_locks where relation = 'foxtrot.runs'::regclass and not granted)"
 HELD = "select count(*) from foxtrot.queue where worker_id is not null"
 
 
@@ -45,16 +43,18 @@ def test_a_worker_killed_between_claim_and_start(moved: System, clock: Clock) ->
 
 
 def test_a_worker_killed_between_effect_and_finish(moved: System, clock: Clock) -> None:
-    (victim,) = moved.started()
-    (run,) = moved.ask(Order(gate="open"))
-    moved.begun(run)
-    with psycopg.connect(moved.url) as conn:
-        conn.execute("lock table foxtrot.runs in share mode")  # nobody can finish
+    with Proxy(moved.url) as proxy:
+        moved.reached_at = proxy.url
+        (victim,) = moved.started()
+        (run,) = moved.ask(Order(gate="open"))
+        moved.begun(run)
+        proxy.close_to("foxtrot-worker")  # a finish that was sent would be done, whoever is left to hear of it
         moved.open("open")
         moved.begun(run, what="effect")
-        wait_until(lambda: moved.one(WAITS))
+        wait_until(lambda: victim.events("flush_failed"))
         victim.kill()
     clock.advance(LEASE)
+    moved.reached_at = moved.url
     moved.started()
     sums = moved.settled()
     assert (sums.statuses, sums.effects, sums.repeated_effects) == ({"success": 1}, 2, 1)

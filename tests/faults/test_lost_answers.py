@@ -53,13 +53,14 @@ def test_an_attempt_whose_answer_is_lost_in_any_other_way_is_done_once_too(
 ) -> None:
     with Proxy(moved.url) as proxy:
         moved.reached_at = proxy.url
-        moved.started()
+        (worker,) = moved.started()
         proxy.lose_commit(statement)
         (run,) = moved.ask(act)
         sums = moved.settled()
     assert proxy.lost == 1
     assert (sums.statuses, sums.claims) == ({"success": 1}, 2)
     assert moved.run(run)["attempt"] == 2
+    assert worker.events("worker_stopped")[0]["refused"] == 0
 
 
 def test_a_run_whose_acknowledgement_is_lost_is_asked_for_again_and_is_the_same(moved: System) -> None:
