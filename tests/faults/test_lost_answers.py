@@ -60,7 +60,8 @@ def test_an_attempt_whose_answer_is_lost_in_any_other_way_is_done_once_too(
     assert proxy.lost == 1
     assert (sums.statuses, sums.claims) == ({"success": 1}, 2)
     assert moved.run(run)["attempt"] == 2
-    assert worker.events("worker_stopped")[0]["refused"] == 0
+    if act is not Act.SNOOZE:  # one that has gone on meanwhile can't be told from one that somebody else put off
+        assert worker.events("worker_stopped")[0]["refused"] == 0
 
 
 def test_a_run_whose_acknowledgement_is_lost_is_asked_for_again_and_is_the_same(moved: System) -> None:
