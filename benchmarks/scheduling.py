@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import signal
 import statistics
 import subprocess
@@ -30,7 +29,9 @@ import psycopg
 from psycopg import AsyncConnection
 
 import migrations
+from benchmarks.figures import cpu_seconds, describe_machine, peak_mb, percentiles, read, rounded
 from benchmarks.many_schedules import ManySchedules
+from benchmarks.processes import ROOT, migrated, services
 from cli.postgres import EmbeddedPostgres
 from kinds.job_search.kind import JOB_SEARCH
 from scheduler.service import PassCounts, pass_once
@@ -43,7 +44,6 @@ from shared.wake import Channel, Waker
 from tests import clock as clocks
 from tests.support import database, wait_until
 
-ROOT = Path(__file__).parents[1]
 CHUNK = Settings.model_fields["expand_chunk"].default
 MINUTE = timedelta(minutes=1)
 BEFORE = timedelta(seconds=1.3)  # how long before its slot a herd is looked at
@@ -65,7 +65,7 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="foxtrot-benchmark-", ignore_cleanup_errors=True) as folder,
         EmbeddedPostgres(Path(folder)) as postgres,
     ):
-        figures["machine"] = _machine(postgres.url) | {"load_before": load}
+        figures["machine"] = describe_machine(postgres.url) | {"load_before": load}
         parts = {
             "expansion": measure_expansion,
             "on_time": measure_on_time,
@@ -77,7 +77,7 @@ def main() -> None:
             print(f"{name} …", file=sys.stderr)
             figures[name] = parts[name](postgres.url, options)
     figures["machine"]["load_after"] = os.getloadavg()[0]
-    print(json.dumps(_rounded(figures), indent=1))
+    print(json.dumps(rounded(figures), indent=1))
 
 
 def _options() -> argparse.Namespace:
@@ -108,7 +108,7 @@ def measure_expansion(server: str, options: argparse.Namespace) -> list[dict[str
 
 
 def _expansion(server: str, options: argparse.Namespace, timetables: int) -> dict[str, Any]:
-    with _migrated(server) as url, psycopg.connect(url, autocommit=True) as conn:
+    with migrated(server) as url, psycopg.connect(url, autocommit=True) as conn:
         many = ManySchedules(conn, options.schedules, timetables)
         rounds = [_expansion_round(many, url) for _ in range(options.rounds)]
     rates = {name: statistics.median(each[name]["per_second"] for each in rounds) for name in rounds[0]}
@@ -150,8 +150,8 @@ def _expand(many: ManySchedules, url: str, processes: int) -> dict[str, Any]:
         many.make_due()
         many.wait_until_expanded()
         seconds = time.perf_counter() - begun
-        peaks = [_peak_mb(process) for process in started]
-    assert _read(many.conn, "select count(*) from foxtrot.runs") == many.schedules
+        peaks = [peak_mb(process) for process in started]
+    assert read(many.conn, "select count(*) from foxtrot.runs") == many.schedules
     return {
         "seconds": seconds,
         "per_second": many.schedules / seconds,
@@ -168,7 +168,7 @@ def _watching(url: str) -> Iterator[list[float]]:
     def watch() -> None:
         with psycopg.connect(url, autocommit=True) as conn:
             while not stop.wait(0.02):
-                seen.append(_read(conn, OLDEST))
+                seen.append(read(conn, OLDEST))
 
     watcher = Thread(target=watch)
     watcher.start()
@@ -197,7 +197,7 @@ def _on_time(many: ManySchedules, clock: clocks.Clock, options: argparse.Namespa
     with _schedulers(clock.url, processes):
         for _ in range(options.slots):
             many.clear()
-            slot = _read(many.conn, "select date_trunc('minute', now())") + 10 * MINUTE
+            slot = read(many.conn, "select date_trunc('minute', now())") + 10 * MINUTE
             many.make_due(slot)
             clock.advance(slot - BEFORE - clock.now())
             wait_until(lambda: clock.now() >= slot, within=60)  # noqa: B023 - waited for here
@@ -221,16 +221,16 @@ def measure_idle(server: str, options: argparse.Namespace) -> list[dict[str, Any
 
 
 def _idle(server: str, schedules: int, options: argparse.Namespace) -> dict[str, Any]:
-    with _migrated(server) as url, psycopg.connect(url, autocommit=True) as conn:
+    with migrated(server) as url, psycopg.connect(url, autocommit=True) as conn:
         timetables = max(options.timetables)
         ManySchedules(conn, schedules, timetables)
         with _schedulers(url, 1) as (process,):
             time.sleep(5)  # it tidies as it starts
             backends = [psutil.Process(pid) for (pid,) in conn.execute(CONNECTED.replace("count(*)", "pid").encode())]
-            before = [_cpu_seconds([process]), _cpu_seconds(backends)]
+            before = [cpu_seconds([process]), cpu_seconds(backends)]
             time.sleep(options.idle_seconds)
-            used = [_cpu_seconds([process]) - before[0], _cpu_seconds(backends) - before[1]]
-            peak = _peak_mb(process)
+            used = [cpu_seconds([process]) - before[0], cpu_seconds(backends) - before[1]]
+            peak = peak_mb(process)
         passes = asyncio.run(_time_passes(url))
     return {
         "schedules": schedules,
@@ -249,7 +249,7 @@ async def _time_passes(url: str, n: int = 200) -> dict[str, float]:
             begun = time.perf_counter()
             assert await pass_once(pool, Settings(), Registry([JOB_SEARCH])) == PassCounts()
             took.append(1000 * (time.perf_counter() - begun))
-    return _percentiles(took)
+    return percentiles(took)
 
 
 # Manual runs meanwhile ------------------------------------------------------------------------------------------------
@@ -257,15 +257,15 @@ async def _time_passes(url: str, n: int = 200) -> dict[str, float]:
 
 def measure_manual(server: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     """How soon a waiting worker holds a manual run after its commit: with nothing else going on, and amid expansion."""
-    with _migrated(server) as url, psycopg.connect(url, autocommit=True) as conn:
+    with migrated(server) as url, psycopg.connect(url, autocommit=True) as conn:
         many = ManySchedules(conn, options.schedules, max(options.timetables))
         calm = {"meanwhile": "nothing"} | asyncio.run(_manual(url, lambda done: done >= 200))  # noqa: PLR2004
         many.clear()
         with _schedulers(url, 1, SCHEDULER_INTERVAL_SECONDS="0.1"):
             many.make_due()
-            wait_until(lambda: _read(conn, "select exists (select from foxtrot.runs)"), within=60)
-            busy = asyncio.run(_manual(url, lambda _: bool(_read(conn, EXPANDED))))
-            runs = _read(conn, "select count(*) from foxtrot.runs where source = 'cron'")
+            wait_until(lambda: read(conn, "select exists (select from foxtrot.runs)"), within=60)
+            busy = asyncio.run(_manual(url, lambda _: bool(read(conn, EXPANDED))))
+            runs = read(conn, "select count(*) from foxtrot.runs where source = 'cron'")
     return [calm, {"meanwhile": f"{runs} cron runs are expanded"} | busy]
 
 
@@ -302,7 +302,7 @@ async def _manual(url: str, over: Any) -> dict[str, Any]:
             took["claimed_ms"].append(1000 * (time.perf_counter() - committed))
             await asyncio.sleep(0.01)
         await waker.close()
-    return {"runs": len(took["claimed_ms"])} | {name: _percentiles(each) for name, each in took.items()}
+    return {"runs": len(took["claimed_ms"])} | {name: percentiles(each) for name, each in took.items()}
 
 
 async def _register(conn: AsyncConnection) -> UUID:
@@ -321,7 +321,7 @@ async def _register(conn: AsyncConnection) -> UUID:
 
 def measure_peers(server: str, options: argparse.Namespace) -> dict[str, Any]:
     """As many due jobs for each: from the moment they are looked at until all are on their way."""
-    with _migrated(server) as url, psycopg.connect(url, autocommit=True) as conn:
+    with migrated(server) as url, psycopg.connect(url, autocommit=True) as conn:
         many = ManySchedules(conn, options.due, 1 + options.due // 100)
         rates = []
         for _ in range(3):
@@ -348,68 +348,14 @@ async def _pass_all(url: str) -> float:
         return time.perf_counter() - begun
 
 
-# Processes and figures ------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _migrated(server: str) -> Iterator[str]:
-    with database(server) as url:
-        migrations.upgrade(url)
-        yield url
+# Processes ------------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def _schedulers(url: str, n: int, **settings: str) -> Iterator[list[psutil.Process]]:
-    """So many `foxtrot scheduler`, connected; at the end they are told to stop and must do so with exit code 0."""
-    environment = os.environ | {"DATABASE_URL": url, "PYTHONPATH": str(ROOT), "LOG_LEVEL": "ERROR"} | settings
-    started = [subprocess.Popen([sys.executable, "-m", "cli", "scheduler"], env=environment) for _ in range(n)]
-    try:
-        with psycopg.connect(url, autocommit=True) as conn:
-            wait_until(lambda: _read(conn, CONNECTED) >= n, within=60)
+    with services(url, n, ["scheduler"], CONNECTED, **settings) as started:
         time.sleep(2)  # they tidy as they start
-        yield [psutil.Process(process.pid) for process in started]
-        for process in started:
-            process.send_signal(signal.SIGTERM)
-        assert [process.wait(60) for process in started] == [0] * n
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
-
-
-def _cpu_seconds(processes: Sequence[psutil.Process]) -> float:
-    return float(sum(sum(process.cpu_times()[:2]) for process in processes))
-
-
-def _peak_mb(process: psutil.Process) -> int:
-    status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
-    return int(status.partition("VmHWM:")[2].split()[0]) // 1024
-
-
-def _percentiles(values: Sequence[float]) -> dict[str, float]:
-    cuts = statistics.quantiles(values, n=100, method="inclusive")
-    return {"p50": cuts[49], "p99": cuts[98], "max": max(values)}
-
-
-def _machine(url: str) -> dict[str, Any]:
-    with psycopg.connect(url) as conn:
-        version = _read(conn, "show server_version")
-    cores, memory = os.cpu_count(), psutil.virtual_memory().total // 2**30
-    return {"cores": cores, "memory_gb": memory, "python": platform.python_version(), "postgres": version}
-
-
-def _read(conn: psycopg.Connection, query: str) -> Any:
-    row = conn.execute(query.encode()).fetchone()
-    assert row is not None
-    return row[0]
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _rounded(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_rounded(each) for each in value]
-    return float(f"{value:.4g}") if isinstance(value, float) else value
+        yield started
 
 
 if __name__ == "__main__":

@@ -34,15 +34,14 @@ from benchmarks.figures import (
     read,
     rounded,
 )
+from benchmarks.processes import ROOT, migrated
 from benchmarks.worker_kinds import NOOP, TIMED, Number
 from benchmarks.worker_load import (
     BATCH,
     HISTORY,
-    ROOT,
     SECONDS,
     drain_bare,
     fill,
-    migrated,
     settle,
     wait_until_done,
     workers,

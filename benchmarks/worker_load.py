@@ -1,10 +1,6 @@
 """Load for benchmarks/worker.py: runs by the hundred thousand, worker processes, and the bare statements."""
 
 import asyncio
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +11,9 @@ from uuid import uuid4
 import psutil
 import psycopg
 
-import migrations
 from benchmarks.figures import read
+from benchmarks.processes import services
 from shared.kinds import Lane
-from tests.support import database, wait_until
 
 ROOT = Path(__file__).parents[1]
 BATCH = 500
@@ -68,14 +63,6 @@ where r.id = o.id and r.bucket = o.bucket
 SECONDS = "select extract(epoch from max(finished_at) - min(started_at))::float8 from foxtrot.runs where kind = 'noop'"
 
 
-@contextmanager
-def migrated(server: str) -> Iterator[str]:
-    """A database of its own."""
-    with database(server) as url:
-        migrations.upgrade(url)
-        yield url
-
-
 def fill(conn: psycopg.Connection, runs: int, kind: str, lane: Lane = Lane.CRON, number: int = 7) -> None:
     """Add due runs, each of a user of its own."""
     values = {"runs": runs, "kind": kind, "lane": int(lane), "source": lane.name.lower(), "number": number}
@@ -90,25 +77,11 @@ def settle(conn: psycopg.Connection) -> None:
 
 @contextmanager
 def workers(url: str, n: int, slots: int, *kinds: str, **settings: str) -> Iterator[list[psutil.Process]]:
-    """So many `foxtrot worker`, registered; at the end they are told to stop and must do so with exit code 0."""
-    environment = os.environ | {
-        "DATABASE_URL": url,
-        "PYTHONPATH": str(ROOT),
-        "FOXTROT_KINDS": "benchmarks.worker_kinds",
-    }
-    command = [sys.executable, "-m", "cli", "worker", "--slots", str(slots), "--kinds", ",".join(kinds)]
-    started = [subprocess.Popen(command, env=environment | settings, stderr=subprocess.DEVNULL) for _ in range(n)]
-    try:
-        with psycopg.connect(url, autocommit=True) as conn:
-            wait_until(lambda: read(conn, "select count(*) from foxtrot.workers") == n, within=60)
-        yield [psutil.Process(process.pid) for process in started]
-        for process in started:
-            process.send_signal(signal.SIGTERM)
-        assert [process.wait(60) for process in started] == [0] * n
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
+    """So many `foxtrot worker`, registered."""
+    command = ["worker", "--slots", str(slots), "--kinds", ",".join(kinds)]
+    registered = "select count(*) from foxtrot.workers"
+    with services(url, n, command, registered, FOXTROT_KINDS="benchmarks.worker_kinds", **settings) as started:
+        yield started
 
 
 def wait_until_done(conn: psycopg.Connection, kind: str = "noop", seconds: float = 900) -> None:
