@@ -21,6 +21,7 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from benchmarks.figures import read
 from benchmarks.invented import board_name, greenhouse_answer, invent_postings, invent_searches
 from kinds.job_search.board_faults import delayed
 from kinds.job_search.board_server import BoardServer
@@ -170,7 +171,7 @@ def _measure_slot(
 ) -> dict[str, Any]:
     asked, used = boards.requests(), _cpu_seconds(conn, worker)
     slot = _make_due(conn, ago)
-    due = _read(conn, "select clock_timestamp()")
+    due = read(conn, "select clock_timestamp()")
     expanding = time.perf_counter()
     asyncio.run(_expand(url))
     expanded = time.perf_counter() - expanding
@@ -178,10 +179,7 @@ def _measure_slot(
     with conn.cursor(row_factory=dict_row) as cursor:
         figures = cursor.execute(FIGURES, {"due": due, "slot": slot}).fetchone()
         assert figures is not None
-        read = cursor.execute(
-            "select extract(epoch from max(fetched_at) - %s)::float8 as seconds from foxtrot.fetch_units", [due]
-        ).fetchone()
-        assert read is not None
+    stored = read(conn, "select extract(epoch from max(fetched_at) - %s)::float8 from foxtrot.fetch_units", due)
     for name in ("run_ms", "waited_seconds"):
         figures[name] = dict(zip(("p50", "p95", "max"), figures[name], strict=True))
     requests = {board: count - asked.get(board, 0) for board, count in boards.requests().items()}
@@ -194,7 +192,7 @@ def _measure_slot(
         | spent
         | {
             "expand_seconds": expanded,
-            "boards_stored_seconds": read["seconds"],
+            "boards_stored_seconds": stored,
             "requests_per_board": 1,
             "runs_per_second": rate,
         }
@@ -203,7 +201,7 @@ def _measure_slot(
 
 def _make_due(conn: psycopg.Connection, ago: timedelta) -> datetime:
     """Have the timetable's slot be a minute that has begun, and the stored copies be old; returns the slot."""
-    slot: datetime = _read(conn, "select date_trunc('minute', now()) - %s", ago)
+    slot: datetime = read(conn, "select date_trunc('minute', now()) - %s", ago)
     conn.execute("update foxtrot.fetch_units set fetched_at = fetched_at - interval '1 day'")
     crons = [f"{slot.minute} {slot.hour} * * *"]
     conn.execute("update foxtrot.timetables set crons = %s, next_slot = %s", [crons, slot])
@@ -229,13 +227,7 @@ def _cpu_seconds(conn: psycopg.Connection, worker: psutil.Process) -> Mapping[st
 
 def _wait(conn: psycopg.Connection, until: str, seconds: float) -> None:
     deadline = time.monotonic() + seconds
-    while not _read(conn, until):
+    while not read(conn, until):
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {seconds:g} s: {until}")
         time.sleep(POLL)
-
-
-def _read(conn: psycopg.Connection, query: str, *values: object) -> Any:
-    row = conn.execute(query.encode(), values or None).fetchone()
-    assert row is not None
-    return row[0]
