@@ -19,7 +19,8 @@ Ended = Outcome | FailedAttempt | Snoozed
 
 RESULT_BYTES = 256 * 1024
 SNOOZED_AT_MOST = timedelta(hours=24)
-ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+ENCODER = json.JSONEncoder(allow_nan=False)
+LOSSY = re.compile("null|NaN|Infinity")  # what pydantic writes for a number that JSON can't carry, among other things
 NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # the escape in JSON, not the six characters spelled out
 
 
@@ -81,9 +82,10 @@ def _headline(kind: Kind[Any, Any], claimed: Claimed, result: BaseModel) -> str:
 
 
 def _document(kind: Kind[Any, Any], result: BaseModel) -> str:
-    document = result.model_dump(mode="json")
     try:
-        text = ENCODER.encode(document)
+        text = result.model_dump_json()
+        if LOSSY.search(text):
+            ENCODER.encode(result.model_dump(mode="json"))
         size = len(text.encode())
     except ValueError as error:
         raise HandlerError(f"The result of {kind.name!r} has a number or text that JSON can't carry") from error

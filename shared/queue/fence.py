@@ -17,9 +17,9 @@ class Fence(NamedTuple):
     attempt: int
 
 
-@dataclass(frozen=True)
+@dataclass
 class Held:
-    """What a worker says of an attempt that it holds."""
+    """What a worker says of an attempt that it holds; not frozen, as that doubles what making one costs."""
 
     run_id: UUID
     bucket: int

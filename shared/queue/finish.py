@@ -18,7 +18,7 @@ FINISH = load_sql(__file__, "finish")
 FINISHED = load_sql(__file__, "finished")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Outcome(Held):
     """How an attempt ended: `status` is final, `result` is JSON; `error` has class, message and hint when it failed."""
 

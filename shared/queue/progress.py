@@ -13,7 +13,7 @@ from shared.queue.fence import Fence, Held, fence_columns, fetch_fences, in_orde
 PROGRESS = load_sql(__file__, "progress")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Said(Held):
     """The latest progress of one attempt."""
 

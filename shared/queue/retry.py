@@ -16,7 +16,7 @@ RETRY = load_sql(__file__, "retry")
 RETRIED = load_sql(__file__, "retried")
 
 
-@dataclass(frozen=True)
+@dataclass
 class FailedAttempt(Held):
     """An attempt that failed and may be tried again after `delay`.
 

@@ -14,7 +14,7 @@ SNOOZE = load_sql(__file__, "snooze")
 SNOOZED = load_sql(__file__, "snoozed")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Snoozed(Held):
     """An attempt to go on with at `until` (aware); `why` is shown to the user meanwhile."""
 
