@@ -31,6 +31,7 @@ T = TypeVar("T")
 TRANSIENT = (SerializationFailure, DeadlockDetected, LockNotAvailable)
 TRIES = 5
 RECONNECT = 3.0  # seconds
+ON_REQUEST = 2**31  # times that psycopg sees a statement before it prepares it without being asked
 UNREACHABLE = "Check DATABASE_URL and that the server answers."
 REFUSED = "unsupported startup parameter"  # 08P01, but libpq tells no code of a connection that came to nothing
 OPTION = re.compile(r"-c (\w+)=(\w+)")
@@ -71,10 +72,13 @@ class Connection(AsyncConnection[TupleRow]):
         where = describe(conninfo)
         if where not in cls._refusing:
             try:
-                return await super().connect(conninfo, **arguments)
+                conn = await super().connect(conninfo, **arguments)
             except psycopg.OperationalError as error:
                 if "options" not in arguments or REFUSED not in str(error):
                     raise
+            else:
+                conn.prepare_threshold = ON_REQUEST if await _is_direct(conn) else None
+                return conn
             log.warning("options_refused", by=where, hint="Timeouts are set in each transaction instead.")
             cls._refusing.add(where)
         options: str = arguments.pop("options", "")
@@ -86,8 +90,8 @@ class Connection(AsyncConnection[TupleRow]):
 def connect_arguments(name: str, timeouts: Timeouts = Timeouts()) -> dict[str, Any]:
     """What every connection of a service is opened with.
 
-    Statements are never prepared: a plan made on the empty queue must not survive into the herd, and a transaction
-    pooler may hand each transaction another server connection.
+    Statements are not prepared: a plan made on the empty queue must not survive into the herd. One that reads no table
+    may ask for it, and is heard where no pooler hands each transaction another server connection.
     """
     return {
         "application_name": f"foxtrot-{name}",
@@ -183,6 +187,13 @@ async def _committing_each(work: Callable[[AsyncConnection], Awaitable[T]], conn
     finally:
         with suppress(psycopg.Error):  # a connection that broke goes no further than its pool
             await conn.set_autocommit(False)
+
+
+async def _is_direct(conn: AsyncConnection) -> bool:
+    """Whether Postgres itself is at the other end: a pooler says the pid of none of its server connections."""
+    row = await (await conn.execute("select pg_backend_pid()")).fetchone()
+    await conn.rollback()
+    return row == (conn.info.backend_pid,)
 
 
 async def _limit(conn: AsyncConnection) -> None:

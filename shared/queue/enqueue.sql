@@ -4,7 +4,7 @@ with asked as materialized (
         a.*,
         foxtrot.uuid7(now()) as run_id,
         foxtrot.bucket_of(a.user_id) as bucket,
-        clock_timestamp() as stamp
+        (select clock_timestamp()) as stamp
     from unnest(
         %(user_ids)b::uuid[], %(org_ids)b::text[], %(kinds)b::text[], %(subjects)b::text[], %(sources)b::text[],
         %(lanes)b::smallint[], %(parameters)b::jsonb[], %(fingerprints)b::bytea[], %(client_contexts)b::jsonb[],
@@ -40,23 +40,21 @@ with asked as materialized (
             else q.updated_at
         end
     returning q.run_id, q.bucket, q.user_id, q.fingerprint, q.waiting, q.available_at, q.updated_at
+), answered as materialized (
+    select a.*, e.run_id as answer, e.waiting as held_by, e.available_at as due_at, e.updated_at
+    from asked a
+    join entered e on e.user_id = a.user_id and e.fingerprint = a.fingerprint and e.bucket = a.bucket
 ), inserted as (
     insert into foxtrot.runs (
         id, bucket, user_id, org_id, kind, subject, source, parameters, fingerprint, client_context,
         schedule_id, retry_of, created_at
     )
     select
-        a.run_id, a.bucket, a.user_id, a.org_id, a.kind, a.subject, a.source, a.parameters, a.fingerprint,
-        a.client_context, a.schedule_id, a.retry_of, now()
-    from asked a
-    join entered e on e.run_id = a.run_id and e.bucket = a.bucket
+        run_id, bucket, user_id, org_id, kind, subject, source, parameters, fingerprint, client_context,
+        schedule_id, retry_of, now()
+    from answered
+    where answer = run_id
 )
-select
-    e.run_id,
-    e.run_id = a.run_id as created,
-    e.run_id <> a.run_id and e.updated_at = a.stamp as promoted,
-    e.waiting,
-    e.available_at
-from asked a
-join entered e on e.user_id = a.user_id and e.fingerprint = a.fingerprint and e.bucket = a.bucket
-order by a.position
+select answer, answer = run_id as created, answer <> run_id and updated_at = stamp as promoted, held_by, due_at
+from answered
+order by position

@@ -27,17 +27,22 @@ auth_type = any
 pool_mode = transaction
 default_pool_size = 5
 max_client_conn = 100
+{more}
 """
 
 
 @contextmanager
-def pgbouncer(upstream: str, folder: Path) -> Iterator[str]:
-    """The URL of the same database through a PgBouncer of the test's own; skips where it is not installed."""
+def pgbouncer(upstream: str, folder: Path, more: str = "") -> Iterator[str]:
+    """The URL of the same database through a PgBouncer of the test's own; skips where it is not installed.
+
+    `more` are further lines of its configuration.
+    """
     if PROGRAM is None:
         pytest.skip("pgbouncer is not here: apt-get install pgbouncer")
     own, parts = _free_port(), urlsplit(upstream)
     file = folder / "pgbouncer.ini"
-    file.write_text(CONFIGURATION.format(host=parts.hostname, port=parts.port, user=parts.username, own=own))
+    values = {"host": parts.hostname, "port": parts.port, "user": parts.username, "own": own, "more": more}
+    file.write_text(CONFIGURATION.format(**values))
     other = ["-u", "nobody"] if getpass.getuser() == "root" else []  # which it refuses to be
     with (folder / "pgbouncer.log").open("wb") as log, subprocess.Popen([PROGRAM, *other, file], stderr=log) as process:
         url = parts._replace(netloc=f"{parts.username}@127.0.0.1:{own}").geturl()

@@ -111,3 +111,14 @@ def test_pgbouncer_gets_timeouts_with_each_transaction_and_keeps_none(database_u
         ours, others = asyncio.run(main(url))
     assert ours == ("7s", "2s")
     assert others == ("0", "0")
+
+
+@pytest.mark.parametrize("more", ["", "ignore_startup_parameters = options"])
+def test_nothing_is_prepared_behind_pgbouncer(database_url: str, tmp_path: Path, more: str) -> None:
+    async def main(url: str) -> object:
+        async with open_pool(url, "test", size=1) as pool, pool.connection() as conn:
+            await conn.execute("select 1", prepare=True)
+            return await (await conn.execute("select count(*) from pg_prepared_statements")).fetchone()
+
+    with Proxy(database_url) as proxy, pgbouncer(proxy.url, tmp_path, more) as url:
+        assert asyncio.run(main(url)) == (0,)

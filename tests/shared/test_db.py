@@ -53,7 +53,7 @@ async def insert(conn: AsyncConnection, n: int) -> None:
 # Connections ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_connection_has_a_name_and_limits_and_prepares_nothing(url: str) -> None:
+def test_a_connection_has_a_name_and_limits_and_prepares_only_what_asks_for_it(url: str) -> None:
     async def main() -> None:
         limits = Timeouts(statement=7, lock=0.5, idle_in_transaction=9)
         async with pool_of(url, timeouts=limits) as pool, pool.connection() as conn:
@@ -62,7 +62,11 @@ def test_a_connection_has_a_name_and_limits_and_prepares_nothing(url: str) -> No
                 " current_setting('lock_timeout'), current_setting('idle_in_transaction_session_timeout')"
             )
             assert await cursor.fetchone() == ("foxtrot-test", "7s", "500ms", "9s")
-            assert conn.prepare_threshold is None
+            for _ in range(20):
+                await conn.execute("select 1")
+            await conn.execute("select 2", prepare=True)
+            prepared = await conn.execute("select statement from pg_prepared_statements")
+            assert await prepared.fetchall() == [("select 2",)]
         async with await connect(url, "alone") as conn:
             row = await (await conn.execute("show application_name")).fetchone()
             assert row == ("foxtrot-alone",)

@@ -1,6 +1,7 @@
 """Plans: what a statement reads must not grow with the queue or the history, whatever the statistics say of them.
 
-No statement is prepared, so it is planned at each call; but on the statistics of an empty table until autovacuum comes.
+Only enqueueing one run is prepared, so all else is planned at each call; but on the statistics of an empty table until
+autovacuum comes.
 """
 
 import asyncio
@@ -68,9 +69,10 @@ from lost where q.run_id = lost.run_id
 
 @dataclass
 class Plan:
-    """What a statement did: the tables it read from end to end, the rows that a node saw, the buffers it touched."""
+    """What a statement did: the tables it read, and from end to end, the rows a node saw, the buffers it touched."""
 
     statement: str
+    read: set[str]
     scanned: set[str]
     rows: float
     buffers: int
@@ -93,10 +95,11 @@ class ExplainingCursor(AsyncCursor[Any]):
 
 
 def _plan(statement: str, top: dict[str, Any]) -> Plan:
-    scans = [node for node in _nodes(top) if "Seq Scan" in node["Node Type"]]
-    scanned = {node["Relation Name"] for node in scans if _rows(node) > BATCH}
+    scans = [node for node in _nodes(top) if "Scan" in node["Node Type"] and "Relation Name" in node]
+    read = {node["Relation Name"] for node in scans}
+    scanned = {node["Relation Name"] for node in scans if "Seq Scan" in node["Node Type"] and _rows(node) > BATCH}
     buffers = top["Shared Hit Blocks"] + top["Shared Read Blocks"]
-    return Plan(statement, scanned, max(map(_rows, _nodes(top))), buffers)
+    return Plan(statement, read, scanned, max(map(_rows, _nodes(top))), buffers)
 
 
 def _rows(node: dict[str, Any]) -> float:
@@ -165,6 +168,23 @@ async def walk(url: str, *, pending: int, history: int) -> None:
         await conn.execute("analyze")
         await conn.commit()
         check(await plans_of_the_verbs(conn, worker, timetable))
+
+
+def test_the_plan_that_is_kept_reads_no_table(database_url: str) -> None:
+    async def main() -> None:
+        async with await AsyncConnection.connect(database_url, cursor_factory=ExplainingCursor) as conn:
+            user = await make_user(conn)
+            ExplainingCursor.plans.clear()
+            await enqueue_many(conn, [asked(user)])
+            (plan,) = ExplainingCursor.plans
+            assert (plan.statement, plan.read) == ("Enqueue", set())
+            for n in range(2):
+                await enqueue_many(conn, [asked(user, f"{n}a"), asked(user, f"{n}b")])
+                await enqueue_many(conn, [asked(user, f"{n}c")])
+            kept = await conn.execute("select generic_plans + custom_plans from pg_prepared_statements")
+            assert await kept.fetchall() == [(3,)]
+
+    asyncio.run(main())
 
 
 def test_plans_made_on_an_empty_queue_hold_for_the_herd(database_url: str) -> None:
