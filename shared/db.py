@@ -148,6 +148,14 @@ async def _begin_anew(pool: AsyncConnectionPool) -> None:
     await pool.check()
 
 
+@asynccontextmanager
+async def transaction(pool: AsyncConnectionPool) -> AsyncIterator[AsyncConnection]:
+    """A connection in one transaction, under the pool's timeouts, that commits at the end of the block."""
+    async with pool.connection() as conn:
+        await _limit(conn)
+        yield conn
+
+
 async def in_transaction(
     pool: AsyncConnectionPool, work: Callable[[AsyncConnection], Awaitable[T]], *, deadline: float = 10
 ) -> T:
@@ -161,8 +169,7 @@ async def in_transaction(
         async with asyncio.timeout(deadline):
             for attempt in range(TRIES):
                 try:
-                    async with pool.connection() as conn:
-                        await _limit(conn)
+                    async with transaction(pool) as conn:
                         return await work(conn)
                 except TRANSIENT:
                     if attempt == TRIES - 1:

@@ -15,7 +15,7 @@ import structlog
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from shared.db import in_transaction
+from shared.db import in_transaction, transaction
 from shared.errors import DatabaseError, SettingsError
 from shared.kinds import Progress, Run
 from shared.queue import Claimed, Fence, Said, find_step, record_step
@@ -67,7 +67,7 @@ class AttemptPorts:
     @asynccontextmanager
     async def db(self) -> AsyncIterator[AsyncConnection]:
         """A connection in one transaction, when it is this handler's turn; don't nest it."""
-        async with self._tools.turns, self._tools.pool.connection() as conn:
+        async with self._tools.turns, transaction(self._tools.pool) as conn:
             yield conn
 
     async def turn(self, run: Run, provider: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from cli.postgres import EmbeddedPostgres
 from shared.cron import tzdata_version
-from shared.db import Timeouts, in_transaction, open_pool
+from shared.db import Timeouts, in_transaction, open_pool, transaction
 from shared.tokens import issue_token
 from shared.wake import Channel
 from tests.faults.handlers import ORDER
@@ -103,7 +103,9 @@ def test_pgbouncer_gets_timeouts_with_each_transaction_and_keeps_none(database_u
 
     async def main(url: str) -> tuple[object, object]:
         async with open_pool(url, "test", size=1, timeouts=Timeouts(statement=7, lock=2)) as pool:
-            ours = await in_transaction(pool, limits)
+            assert await in_transaction(pool, limits) == ("7s", "2s")
+            async with transaction(pool) as conn:
+                ours = await limits(conn)
             async with await psycopg.AsyncConnection.connect(url) as conn:
                 return ours, await limits(conn)
 
