@@ -16,6 +16,7 @@ from pydantic import SecretStr
 import migrations
 from cli.database import transact
 from cli.local import database_url, jwt_secret
+from cli.migrating import migrate_database
 from shared.errors import DatabaseError
 from shared.kinds import Registry, load_registry
 from shared.logs import configure_logs
@@ -84,12 +85,13 @@ def scheduler(supervised: Supervised = False) -> None:
 def migrate(
     sql: Annotated[bool, typer.Option("--sql", help="Print the schema for a hosted SQL editor instead.")] = False,
 ) -> None:
-    """Bring the database to the newest schema and make its next weeks of partitions."""
+    """Bring the database to the newest schema and models, and make its next weeks of partitions."""
     if sql:
         sys.stdout.write(migrations.script())
         return
-    applied = migrations.upgrade(database_url(Settings.load()))
-    typer.echo(f"applied {', '.join(applied)}" if applied else "already up to date")
+    settings = Settings.load()
+    done = list(migrate_database(database_url(settings), load_registry(settings.foxtrot_kinds)))
+    typer.echo("\n".join(done) or "already up to date")
 
 
 def _begin(service: str, *, supervised: bool) -> tuple[Settings, Registry]:

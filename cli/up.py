@@ -14,15 +14,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-import migrations
 from cli import demo
 from cli.local import DEMO, HOME, demo_environment, jwt_secret
+from cli.migrating import migrate_database
 from cli.postgres import EmbeddedPostgres
 from kinds.job_search.board_server import BoardServer
 from kinds.job_search.settings import JobSearchSettings
 from shared.db import describe
 from shared.errors import SettingsError
-from shared.kinds import load_registry
+from shared.kinds import Registry, load_registry
 from shared.settings import Settings
 
 SERVICES = ("api", "scheduler", "worker")
@@ -47,23 +47,22 @@ def up(
 ) -> None:
     """Start everything: Postgres (unless DATABASE_URL is set), API, scheduler and worker. Ctrl-C stops it all."""
     settings = Settings.load()
-    load_registry(settings.foxtrot_kinds)
+    registry = load_registry(settings.foxtrot_kinds)
     secret = jwt_secret(settings)
     _check_port(settings)
     for number in (signal.SIGTERM, signal.SIGINT):  # both: a shell starts background jobs with SIGINT ignored
         signal.signal(number, _interrupt)
     try:
         with ExitStack() as stack:
-            _run_all(stack, settings, secret, live=bool(settings.database_url) if live is None else live)
+            _run_all(stack, settings, registry, secret, live=bool(settings.database_url) if live is None else live)
     except KeyboardInterrupt:
         console.print("stopped")
 
 
-def _run_all(stack: ExitStack, settings: Settings, secret: str, *, live: bool) -> None:
+def _run_all(stack: ExitStack, settings: Settings, registry: Registry, secret: str, *, live: bool) -> None:
     url = _database(stack, settings)
-    applied = migrations.upgrade(url)
-    if applied:
-        console.print(f"applied {', '.join(applied)}")
+    for line in migrate_database(url, registry):
+        console.print(line)
     environment = {**os.environ, "DATABASE_URL": url, "JWT_SECRET": secret}
     DEMO.unlink(missing_ok=True)  # one that was killed leaves it
     if not live:

@@ -107,6 +107,13 @@ CREATE TABLE foxtrot.fetch_units (
     CONSTRAINT fetch_units_check3 CHECK (((leased_by IS NULL) = (lease_expires_at IS NULL)))
 );
 
+CREATE TABLE foxtrot.models (
+    kind text NOT NULL,
+    digest bytea NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT models_digest_check CHECK ((octet_length(digest) = 16))
+);
+
 CREATE TABLE foxtrot.pauses (
     schedule_id uuid NOT NULL,
     since timestamp with time zone NOT NULL,
@@ -375,6 +382,9 @@ ALTER TABLE ONLY foxtrot.fetch_sources
 ALTER TABLE ONLY foxtrot.fetch_units
     ADD CONSTRAINT fetch_units_pkey PRIMARY KEY (source, board);
 
+ALTER TABLE ONLY foxtrot.models
+    ADD CONSTRAINT models_pkey PRIMARY KEY (kind);
+
 ALTER TABLE ONLY foxtrot.pauses
     ADD CONSTRAINT pauses_pkey PRIMARY KEY (schedule_id, since, bucket);
 
@@ -515,6 +525,8 @@ GRANT SELECT ON TABLE foxtrot.fetch_sources TO foxtrot_api;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE foxtrot.fetch_units TO foxtrot_service;
 GRANT SELECT ON TABLE foxtrot.fetch_units TO foxtrot_api;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE foxtrot.models TO foxtrot_service;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE foxtrot.pauses TO foxtrot_service;
 GRANT SELECT,INSERT,UPDATE ON TABLE foxtrot.pauses TO foxtrot_api;

@@ -21,3 +21,9 @@ def fingerprint(kind: str, org_id: str | None, parameters: BaseModel, slot: date
     composed = unicodedata.normalize("NFC", json.dumps(whole, ensure_ascii=False))
     canonical = json.dumps(json.loads(composed), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return sha256(canonical.encode()).digest()[:LENGTH]
+
+
+def digest_model(model: type[BaseModel]) -> bytes:
+    """16 bytes of SHA-256 over the model's JSON schema: another when its fields, their types or defaults change."""
+    canonical = json.dumps(model.model_json_schema(), sort_keys=True, separators=(",", ":"))
+    return sha256(canonical.encode()).digest()[:LENGTH]

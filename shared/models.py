@@ -283,6 +283,16 @@ class Rate(Table, table=True):
     next_call_at: Instant
 
 
+class Model(Table, table=True):
+    """The model of a kind's parameters that the fingerprints of its schedules were made with."""
+
+    __tablename__ = "models"
+
+    kind: Key
+    digest: bytes
+    updated_at: Instant
+
+
 class AuditEntry(Table, table=True):
     """Who did what to whose rows; append-only."""
 

@@ -2,6 +2,7 @@
 
 from shared.schedules.backfill import Backfilled, backfill
 from shared.schedules.edit import delete_schedule, edit_schedule, pause_schedule, require_stored
+from shared.schedules.fingerprints import Followed, follow_models
 from shared.schedules.kept import Enrolled, enroll_some, keep_search
 from shared.schedules.pausing import PausedSchedule, pause_after_failures, pause_failing
 from shared.schedules.put import Put, put_schedule
@@ -17,6 +18,7 @@ __all__ = [
     "Backfilled",
     "CatchUp",
     "Enrolled",
+    "Followed",
     "PausedSchedule",
     "Put",
     "ReadSchedule",
@@ -29,6 +31,7 @@ __all__ = [
     "edit_schedule",
     "enroll_some",
     "find_schedule",
+    "follow_models",
     "follow_user",
     "keep_search",
     "list_schedules",

@@ -23,7 +23,19 @@ from cli.postgres import EmbeddedPostgres
 from migrations import snapshot
 from shared.errors import DatabaseError
 from shared.kinds import Lane, Status
-from shared.models import AuditEntry, FetchSource, FetchUnit, Pause, PostingRow, Rate, RunStatus, RunStep, Skip, Table
+from shared.models import (
+    AuditEntry,
+    FetchSource,
+    FetchUnit,
+    Model,
+    Pause,
+    PostingRow,
+    Rate,
+    RunStatus,
+    RunStep,
+    Skip,
+    Table,
+)
 from tests.clock import Clock
 from tests.support import (
     connect,
@@ -38,7 +50,15 @@ from tests.support import (
 
 T = TypeVar("T")
 
-REVISIONS = ["0001_initial", "0002_job_search", "0003_sources", "0004_schedules", "0005_worker", "0006_runs_fill"]
+REVISIONS = [
+    "0001_initial",
+    "0002_job_search",
+    "0003_sources",
+    "0004_schedules",
+    "0005_worker",
+    "0006_runs_fill",
+    "0007_models",
+]
 WEEKS = """
 select array_agg(relname::text order by relname) from pg_inherits join pg_class on oid = inhrelid
 where inhparent = 'foxtrot.runs'::regclass
@@ -287,6 +307,7 @@ async def make_one_of_each(conn: AsyncConnection) -> None:
     await insert(conn, RunStep, of_user | {"run_id": run.id, "name": "fetch", "attempt": 1, "value": {"pages": 3}})
     await insert(conn, AuditEntry, {"actor": "me", "action": "cancel", "detail": {"run": str(run.id)}})
     await insert(conn, Rate, {"provider": "somebody", "next_call_at": timetable.next_slot})
+    await insert(conn, Model, {"kind": "demo", "digest": bytes(16)})
     await insert(conn, FetchSource, {"source": "here", "day": timetable.next_slot.date(), "calls": 3})
     await insert(conn, FetchUnit, {"source": "here", "board": "acme"})
     names = ("source", "board", "external_id", "url", "title", "company", "places_key", "text", "content_hash")

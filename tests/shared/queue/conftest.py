@@ -9,7 +9,7 @@ from cli.postgres import EmbeddedPostgres
 from tests.clock import Clock
 from tests.support import database
 
-TABLES = ("queue", "runs", "skips", "run_steps", "schedules", "ticks", "timetables", "users", "workers")
+TABLES = ("queue", "runs", "skips", "run_steps", "schedules", "ticks", "timetables", "users", "workers", "models")
 WIPE = f"""
 set lock_timeout = '5s';
 {" ".join(f"delete from foxtrot.{table};" for table in TABLES)}

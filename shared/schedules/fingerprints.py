@@ -1,0 +1,104 @@
+"""Fingerprints of schedules follow the model of their kind's parameters, so that overlaps are still seen as such."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from operator import methodcaller
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from shared.db import fetch_all, fetch_one, in_transaction, load_sql
+from shared.errors import InvalidInputError
+from shared.fingerprint import digest_model, fingerprint
+from shared.kinds import Kind, Registry
+
+SAME_MODEL = load_sql(__file__, "same_model")
+NOTE_MODEL = load_sql(__file__, "note_model")
+FIND = load_sql(__file__, "find_fingerprints")
+SET = load_sql(__file__, "set_fingerprints")
+
+AT_MOST = 2000
+FIRST = UUID(int=0)
+
+
+class Followed(NamedTuple):
+    """What became of a kind's schedules whose model had changed: seen, made anew, and those that the model refuses."""
+
+    kind: str
+    seen: int
+    changed: int
+    unfit: list[UUID]
+
+
+@dataclass(frozen=True)
+class _Same:
+    holds: bool
+
+
+@dataclass(frozen=True)
+class _Fingerprinted:
+    id: UUID
+    bucket: int
+    org_id: str | None
+    parameters: dict[str, Any]
+    fingerprint: bytes
+
+
+class _Chunk(NamedTuple):
+    rows: list[_Fingerprinted]
+    changed: int
+    unfit: list[UUID]
+
+
+async def follow_models(pool: AsyncConnectionPool, registry: Registry) -> list[Followed]:
+    """Make the fingerprints of the schedules anew whose kind's parameters model changed since the last call.
+
+    A field that was given and is now the default no longer counts, as it doesn't in a run by hand that leaves it out.
+    In transactions of 2,000 schedules; repeating it after a crash is safe. Runs that are live keep what they have.
+    """
+    followed = []
+    for kind in registry.kinds.values():
+        model = {"kind": kind.name, "digest": digest_model(kind.parameters)}
+        same = await in_transaction(pool, partial(fetch_one, query=SAME_MODEL, values=model, row=_Same))
+        if same is None or not same.holds:
+            followed.append(await _follow(pool, kind))
+            await in_transaction(pool, methodcaller("execute", NOTE_MODEL, model))
+    return followed
+
+
+async def _follow(pool: AsyncConnectionPool, kind: Kind[Any, Any]) -> Followed:
+    followed, after = Followed(kind.name, 0, 0, []), FIRST
+    while True:
+        rows, changed, unfit = await in_transaction(pool, partial(_follow_some, kind=kind, after=after))
+        if not rows:
+            return followed
+        _, so_far, before, misfits = followed
+        followed = Followed(kind.name, so_far + len(rows), before + changed, misfits + unfit)
+        after = rows[-1].id
+
+
+async def _follow_some(conn: AsyncConnection, kind: Kind[Any, Any], after: UUID) -> _Chunk:
+    rows = await fetch_all(conn, FIND, {"kind": kind.name, "after": after, "at_most": AT_MOST}, _Fingerprinted)
+    changed, unfit = list[tuple[_Fingerprinted, bytes]](), list[UUID]()
+    for row in rows:
+        try:
+            made = fingerprint(kind.name, row.org_id, kind.parse(row.parameters))
+        except InvalidInputError:
+            unfit.append(row.id)
+        else:
+            if made != row.fingerprint:
+                changed.append((row, made))
+    await conn.execute(SET, _columns(changed))
+    return _Chunk(rows, len(changed), unfit)
+
+
+def _columns(changed: Sequence[tuple[_Fingerprinted, bytes]]) -> dict[str, list[Any]]:
+    return {
+        "ids": [row.id for row, _ in changed],
+        "buckets": [row.bucket for row, _ in changed],
+        "before": [row.fingerprint for row, _ in changed],
+        "fingerprints": [made for _, made in changed],
+    }
