@@ -14,7 +14,7 @@ from api.auth import Caller, Visits
 from kinds.job_search.postings import Index
 from shared.db import in_transaction
 from shared.kinds import Registry
-from shared.schedules import Rules, follow_user, wake_schedules
+from shared.schedules import Rules, follow_org, follow_user, wake_schedules
 from shared.settings import Settings
 from shared.tokens import Claims
 from shared.users import act_as, upsert_user
@@ -102,6 +102,7 @@ class UserDatabase:
     async def _welcome(self, conn: AsyncConnection) -> int:
         """What a person's coming changes about their schedules; returns how many runs it made."""
         services = self.services
+        await follow_org(conn, services.registry, self.user_id)
         if self.claims.zone:
             await follow_user(conn, self.user_id, rules=Rules.of(services.settings))
         return await wake_schedules(conn, services.registry, self.user_id)

@@ -2,7 +2,7 @@
 
 from shared.schedules.backfill import Backfilled, backfill
 from shared.schedules.edit import delete_schedule, edit_schedule, pause_schedule, require_stored
-from shared.schedules.fingerprints import Followed, follow_models
+from shared.schedules.fingerprints import Followed, follow_models, follow_org
 from shared.schedules.kept import Enrolled, enroll_some, keep_search
 from shared.schedules.pausing import PausedSchedule, pause_after_failures, pause_failing
 from shared.schedules.put import Put, put_schedule
@@ -32,6 +32,7 @@ __all__ = [
     "enroll_some",
     "find_schedule",
     "follow_models",
+    "follow_org",
     "follow_user",
     "keep_search",
     "list_schedules",

@@ -1,4 +1,4 @@
-"""Fingerprints of schedules follow the model of their kind's parameters, so that overlaps are still seen as such."""
+"""Fingerprints of schedules follow their kind's model and their user's org, so that overlaps are still seen as such."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +13,12 @@ from psycopg_pool import AsyncConnectionPool
 from shared.db import fetch_all, fetch_one, in_transaction, load_sql
 from shared.errors import InvalidInputError
 from shared.fingerprint import digest_model, fingerprint
-from shared.kinds import Kind, Registry
+from shared.kinds import Registry
 
 SAME_MODEL = load_sql(__file__, "same_model")
 NOTE_MODEL = load_sql(__file__, "note_model")
 FIND = load_sql(__file__, "find_fingerprints")
+ELSEWHERE = load_sql(__file__, "find_elsewhere")
 SET = load_sql(__file__, "set_fingerprints")
 
 AT_MOST = 2000
@@ -43,6 +44,7 @@ class _Fingerprinted:
     id: UUID
     bucket: int
     org_id: str | None
+    kind: str
     parameters: dict[str, Any]
     fingerprint: bytes
 
@@ -51,6 +53,17 @@ class _Chunk(NamedTuple):
     rows: list[_Fingerprinted]
     changed: int
     unfit: list[UUID]
+
+
+async def follow_org(conn: AsyncConnection, registry: Registry, user_id: UUID) -> int:
+    """Hand the user's schedules over to the org that the user is in now; returns how many were another's.
+
+    In the caller's transaction. Runs that are live stay with the org that they were asked for in; schedules of kinds
+    that are not registered, or whose parameters their kind refuses, stay as they are.
+    """
+    rows = await fetch_all(conn, ELSEWHERE, {"user_id": user_id}, _Fingerprinted)
+    known = [row for row in rows if row.kind in registry.kinds]
+    return (await _make_anew(conn, registry, known)).changed
 
 
 async def follow_models(pool: AsyncConnectionPool, registry: Registry) -> list[Followed]:
@@ -64,34 +77,41 @@ async def follow_models(pool: AsyncConnectionPool, registry: Registry) -> list[F
         model = {"kind": kind.name, "digest": digest_model(kind.parameters)}
         same = await in_transaction(pool, partial(fetch_one, query=SAME_MODEL, values=model, row=_Same))
         if same is None or not same.holds:
-            followed.append(await _follow(pool, kind))
+            followed.append(await _follow(pool, registry, kind.name))
             await in_transaction(pool, methodcaller("execute", NOTE_MODEL, model))
     return followed
 
 
-async def _follow(pool: AsyncConnectionPool, kind: Kind[Any, Any]) -> Followed:
-    followed, after = Followed(kind.name, 0, 0, []), FIRST
+async def _follow(pool: AsyncConnectionPool, registry: Registry, kind: str) -> Followed:
+    followed, after = Followed(kind, 0, 0, []), FIRST
     while True:
-        rows, changed, unfit = await in_transaction(pool, partial(_follow_some, kind=kind, after=after))
+        rows, changed, unfit = await in_transaction(
+            pool, partial(_follow_some, registry=registry, kind=kind, after=after)
+        )
         if not rows:
             return followed
         _, so_far, before, misfits = followed
-        followed = Followed(kind.name, so_far + len(rows), before + changed, misfits + unfit)
+        followed = Followed(kind, so_far + len(rows), before + changed, misfits + unfit)
         after = rows[-1].id
 
 
-async def _follow_some(conn: AsyncConnection, kind: Kind[Any, Any], after: UUID) -> _Chunk:
-    rows = await fetch_all(conn, FIND, {"kind": kind.name, "after": after, "at_most": AT_MOST}, _Fingerprinted)
+async def _follow_some(conn: AsyncConnection, registry: Registry, kind: str, after: UUID) -> _Chunk:
+    values = {"kind": kind, "after": after, "at_most": AT_MOST}
+    return await _make_anew(conn, registry, await fetch_all(conn, FIND, values, _Fingerprinted))
+
+
+async def _make_anew(conn: AsyncConnection, registry: Registry, rows: list[_Fingerprinted]) -> _Chunk:
     changed, unfit = list[tuple[_Fingerprinted, bytes]](), list[UUID]()
     for row in rows:
         try:
-            made = fingerprint(kind.name, row.org_id, kind.parse(row.parameters))
+            made = fingerprint(row.kind, row.org_id, registry.get(row.kind).parse(row.parameters))
         except InvalidInputError:
             unfit.append(row.id)
         else:
             if made != row.fingerprint:
                 changed.append((row, made))
-    await conn.execute(SET, _columns(changed))
+    if changed:
+        await conn.execute(SET, _columns(changed))
     return _Chunk(rows, len(changed), unfit)
 
 
@@ -99,6 +119,7 @@ def _columns(changed: Sequence[tuple[_Fingerprinted, bytes]]) -> dict[str, list[
     return {
         "ids": [row.id for row, _ in changed],
         "buckets": [row.bucket for row, _ in changed],
+        "org_ids": [row.org_id for row, _ in changed],
         "before": [row.fingerprint for row, _ in changed],
         "fingerprints": [made for _, made in changed],
     }

@@ -10,6 +10,7 @@ from psycopg import AsyncConnection, errors
 from api.deps import Services, UserDatabase
 from shared.db import open_pool
 from shared.errors import DatabaseError
+from shared.queue import NewRun
 from shared.schedules import Put, Rules, Wish, find_schedule, put_schedule
 from shared.tokens import Claims
 from shared.wake import Waker
@@ -161,6 +162,28 @@ def test_a_token_that_says_for_the_first_time_where_somebody_is_moves_what_follo
     assert as_user(database_url, Claims(user_id), zone) == "Europe/London"
     assert as_user(database_url, Claims(user_id, zone="Asia/Tokyo"), zone) == "Asia/Tokyo"
     assert as_user(database_url, Claims(user_id, zone="Europe/Paris"), zone) == "Asia/Tokyo"  # only the user moves them
+
+
+def test_who_comes_from_another_org_brings_their_schedules_along(database_url: str) -> None:
+    async def put(conn: AsyncConnection) -> Put:
+        wish = Wish("mine", "demo", {"text": "hi"}, ["0 8 * * *"])
+        return await put_schedule(conn, REGISTRY, user_id, wish, rules=Rules("Europe/London"))
+
+    async def work(conn: AsyncConnection) -> tuple[str | None, bytes]:
+        query = "select org_id, fingerprint from foxtrot.schedules where user_id = %s"
+        row = await (await conn.execute(query, [user_id])).fetchone()
+        assert row is not None
+        return row
+
+    def by_hand(org_id: str | None) -> tuple[str | None, bytes]:
+        kind = REGISTRY.get("demo")
+        return org_id, NewRun.of(kind, kind.parse({"text": "hi"}), user_id=user_id, org_id=org_id).fingerprint
+
+    user_id = uuid4()
+    as_user(database_url, Claims(user_id, org_id="acme"), put)
+    assert as_user(database_url, Claims(user_id, org_id="acme"), work) == by_hand("acme")
+    assert as_user(database_url, Claims(user_id, org_id="initech"), work) == by_hand("initech")
+    assert as_user(database_url, Claims(user_id), work) == by_hand(None)
 
 
 def test_workers_are_woken_for_who_is_back(database_url: str) -> None:

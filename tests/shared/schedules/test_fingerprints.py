@@ -7,7 +7,7 @@ from shared.db import open_pool
 from shared.fingerprint import fingerprint
 from shared.kinds import Kind, Registry
 from shared.models import Schedule
-from shared.schedules import Followed, follow_models
+from shared.schedules import Followed, follow_models, follow_org
 from tests.clock import Clock
 from tests.shared.queue.support import DEMO, Search, async_test
 from tests.support import connect, make_schedule, make_timetable, make_user, wait_for_lock
@@ -30,10 +30,10 @@ from foxtrot.schedules, generate_series(1, 4500) n
 """
 
 
-async def schedules_of(url: str, *asked: dict[str, object]) -> list[Schedule]:
-    """A schedule for each of these parameters, as the release with `Search` put them."""
+async def schedules_of(url: str, *asked: dict[str, object], hour: int = 8) -> list[Schedule]:
+    """A new user's schedule for each of these parameters, as the release with `Search` put them."""
     async with connect(url) as conn:
-        user, timetable = await make_user(conn, org_id="acme"), await make_timetable(conn)
+        user, timetable = await make_user(conn, org_id="acme"), await make_timetable(conn, crons=[f"0 {hour} * * *"])
         made = [
             await make_schedule(
                 conn, user, timetable, parameters=each, fingerprint=fingerprint("demo", "acme", Search(**each))
@@ -94,3 +94,18 @@ async def test_an_edit_that_is_under_way_is_not_overwritten(clock: Clock) -> Non
         await editing.commit()
         await following
     assert await fingerprint_of(clock.url, schedule) == bytes(16)
+
+
+@async_test
+async def test_schedules_follow_their_user_to_another_org_and_nobody_elses_do(clock: Clock) -> None:
+    mine, unfit = await schedules_of(clock.url, {"query": "nurse"}, {"limit": 7})
+    (theirs,) = await schedules_of(clock.url, {"query": "nurse"}, hour=9)
+    async with connect(clock.url) as conn:
+        await conn.execute("update foxtrot.users set org_id = 'initech'")
+        assert await follow_org(conn, Registry([]), mine.user_id) == 0
+        assert await follow_org(conn, AFTER, mine.user_id) == 1
+        assert await follow_org(conn, AFTER, mine.user_id) == 0
+        await conn.commit()
+    assert await fingerprint_of(clock.url, mine) == fingerprint("demo", "initech", Search(query="nurse"))
+    assert await fingerprint_of(clock.url, unfit) == unfit.fingerprint
+    assert await fingerprint_of(clock.url, theirs) == theirs.fingerprint
