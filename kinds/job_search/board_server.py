@@ -6,6 +6,7 @@ boards recorded in the folder `FOXTROT_DATA`, as they were on that day.
 
 import argparse
 import os
+import signal
 import sys
 import threading
 from collections import Counter
@@ -137,7 +138,9 @@ class _Request(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    """Serve until Ctrl-C."""
+    """Serve until Ctrl-C or SIGTERM."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # both: a shell starts background jobs with SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
     parser = argparse.ArgumentParser(prog="python -m kinds.job_search.board_server", description=__doc__)
     parser.add_argument("--port", type=int, default=8010)
     parser.add_argument(

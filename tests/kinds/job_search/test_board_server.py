@@ -1,4 +1,5 @@
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -240,13 +241,17 @@ def test_the_environment_asks_for_everything(server: BoardServer, monkeypatch: p
     assert settings.url("https://remoteok.com", "/api") == f"{server.url}/api"
 
 
-def test_it_runs_on_its_own_until_it_is_interrupted() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_runs_on_its_own_until_it_is_told_to_stop(number: signal.Signals) -> None:
     command = [sys.executable, "-m", "kinds.job_search.board_server", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url, _, boards = process.stdout.readline().partition(" has ")
         answer = httpx.get(f"{url}/v1/boards/kestrelmoor/jobs").json()
-        process.send_signal(2)
-        assert process.wait(10) == 0
+        process.send_signal(number)
+        try:
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
     assert boards == f"{', '.join(ALL)}\n"
     assert answer["meta"]["total"] == 13
