@@ -39,6 +39,7 @@ async def run_worker(
         threads = ThreadPoolExecutor((slots or settings.worker_slots) + MOST_ABANDONED, thread_name_prefix="handler")
         loop.set_default_executor(threads)
         gc.freeze()  # what was imported stays: to look through it again stops all runs for 60 ms, twice a second
+        gc.set_threshold(50_000)  # a claim of 500 makes thousands of objects, hardly any of which refer to each other
         log.info("worker_started", worker_id=str(worker.me.id), kinds=kinds or sorted(registry.kinds))
         exit_code = await worker.run(url)
     if handle_signals and (worker.attempts.running or worker.attempts.abandoned):
