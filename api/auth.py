@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -45,13 +46,18 @@ class Visits:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._at: dict[tuple[Claims, bool], float] = {}
+        self._orgs: dict[UUID, str | None] = {}
 
     def is_new(self, claims: Claims, *, seen: bool) -> bool:
-        """Whether there is anything to write: a new user, new claims, or a user not seen for an hour."""
+        """Whether there is anything to write: a new user, new claims or another org, or a user not seen for an hour."""
+        if self._orgs.get(claims.user_id, claims.org_id) != claims.org_id:
+            return True  # they went to another org and came back: what was written before has been written over
         return self._clock() - self._at.get((claims, seen), -HOUR) >= HOUR
 
     def remember(self, claims: Claims, *, seen: bool) -> None:
         """It is written. A full memory is emptied; the requests of the next hour fill it again."""
         if len(self._at) >= MOST_VISITS:
             self._at.clear()
+            self._orgs.clear()
         self._at[claims, seen] = self._clock()
+        self._orgs[claims.user_id] = claims.org_id

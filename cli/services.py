@@ -90,8 +90,12 @@ def migrate(
         sys.stdout.write(migrations.script())
         return
     settings = Settings.load()
-    done = list(migrate_database(database_url(settings), load_registry(settings.foxtrot_kinds)))
-    typer.echo("\n".join(done) or "already up to date")
+    nothing = True
+    for line in migrate_database(database_url(settings), load_registry(settings.foxtrot_kinds)):
+        nothing = False
+        typer.echo(line)
+    if nothing:
+        typer.echo("already up to date")
 
 
 def _begin(service: str, *, supervised: bool) -> tuple[Settings, Registry]:

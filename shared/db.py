@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 TRANSIENT = (SerializationFailure, DeadlockDetected, LockNotAvailable)
 TRIES = 5
+CONNECT_TIMEOUT = 10  # seconds
 RECONNECT = 3.0  # seconds
 ON_REQUEST = 2**31  # times that psycopg sees a statement before it prepares it without being asked
 UNREACHABLE = "Check DATABASE_URL and that the server answers."
@@ -95,7 +96,7 @@ def connect_arguments(name: str, timeouts: Timeouts = Timeouts()) -> dict[str, A
     """
     return {
         "application_name": f"foxtrot-{name}",
-        "connect_timeout": 10,
+        "connect_timeout": CONNECT_TIMEOUT,
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 3,
@@ -198,8 +199,13 @@ async def _committing_each(work: Callable[[AsyncConnection], Awaitable[T]], conn
 
 async def _is_direct(conn: AsyncConnection) -> bool:
     """Whether Postgres itself is at the other end: a pooler says the pid of none of its server connections."""
-    row = await (await conn.execute("select pg_backend_pid()")).fetchone()
-    await conn.rollback()
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            row = await (await conn.execute("select pg_backend_pid()")).fetchone()
+            await conn.rollback()
+    except TimeoutError:
+        await conn.close()
+        raise psycopg.OperationalError(f"no answer within {CONNECT_TIMEOUT} s") from None  # the pooler's server is away
     return row == (conn.info.backend_pid,)
 
 

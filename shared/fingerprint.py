@@ -24,6 +24,9 @@ def fingerprint(kind: str, org_id: str | None, parameters: BaseModel, slot: date
 
 
 def digest_model(model: type[BaseModel]) -> bytes:
-    """16 bytes of SHA-256 over the model's JSON schema: another when its fields, their types or defaults change."""
+    """16 bytes of SHA-256 over the model's JSON schema: another when its fields, their types or defaults change.
+
+    What code does to values (validators, serializers, default factories) is not in it.
+    """
     canonical = json.dumps(model.model_json_schema(), sort_keys=True, separators=(",", ":"))
     return sha256(canonical.encode()).digest()[:LENGTH]

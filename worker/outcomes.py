@@ -88,6 +88,7 @@ def _document(kind: Kind[Any, Any], result: BaseModel) -> str:
             ENCODER.encode(result.model_dump(mode="json"))
         size = len(text.encode())
     except ValueError as error:
+        result.model_dump(mode="json")  # what a serializer of the model's own raises is a bug, and goes on as it is
         raise HandlerError(f"The result of {kind.name!r} has a number or text that JSON can't carry") from error
     if size > RESULT_BYTES:
         raise HandlerError(

@@ -139,8 +139,6 @@ class _Request(BaseHTTPRequestHandler):
 
 def main() -> None:
     """Serve until Ctrl-C or SIGTERM."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # both: a shell starts background jobs with SIGINT ignored
-        signal.signal(number, signal.default_int_handler)
     parser = argparse.ArgumentParser(prog="python -m kinds.job_search.board_server", description=__doc__)
     parser.add_argument("--port", type=int, default=8010)
     parser.add_argument(
@@ -148,11 +146,12 @@ def main() -> None:
     )
     options = parser.parse_args()
     data = None if options.day is None else Path(os.environ["FOXTROT_DATA"])
-    with BoardServer(data=data, day=options.day or date.max, port=options.port) as server:
+    for number in (signal.SIGINT, signal.SIGTERM):  # both: a shell starts background jobs with SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
+    with suppress(KeyboardInterrupt), BoardServer(data=data, day=options.day or date.max, port=options.port) as server:
         sys.stdout.write(f"{server.url} has {', '.join(server.boards)}\n")
         sys.stdout.flush()
-        with suppress(KeyboardInterrupt):
-            server.stopping.wait()
+        server.stopping.wait()
 
 
 if __name__ == "__main__":

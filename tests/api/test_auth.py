@@ -109,6 +109,15 @@ def test_a_visit_is_new_again_after_an_hour() -> None:
     assert visits.is_new(ada, seen=True)
 
 
+def test_a_visit_from_an_org_that_was_left_meanwhile_is_new() -> None:
+    visits, acme = Visits(), Claims(uuid4(), "acme")
+    visits.remember(acme, seen=True)
+    visits.remember(Claims(acme.user_id, "initech"), seen=False)
+    assert visits.is_new(acme, seen=True)
+    visits.remember(acme, seen=True)
+    assert not visits.is_new(acme, seen=True)
+
+
 def test_the_memory_of_visits_is_bounded() -> None:
     visits = Visits()
     known = [Claims(uuid4()) for _ in range(MOST_VISITS + 1)]

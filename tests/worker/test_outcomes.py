@@ -3,10 +3,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, field_serializer
 from structlog.testing import capture_logs
 
 from shared.errors import HandlerError
-from shared.kinds import Snooze
+from shared.kinds import Kind, Snooze
 from shared.queue import Outcome, Snoozed
 from tests.worker.handlers import Output, define
 from tests.worker.test_failures import CLAIMED
@@ -47,6 +48,20 @@ def test_a_nul_that_is_only_spelled_out_is_fine(text: str) -> None:
 def test_what_json_cannot_carry_is_refused(text: str, number: float) -> None:
     with pytest.raises(HandlerError, match="JSON can't carry"):
         concluded(text, number)
+
+
+class Faulty(BaseModel):
+    at: int = 3
+
+    @field_serializer("at")
+    def tell(self, at: int) -> str:
+        return ["one", "two"][at]
+
+
+def test_a_fault_in_a_models_own_serializer_is_no_fault_of_the_result() -> None:
+    with pytest.raises(Exception, match="list index out of range") as raised:
+        conclude(Kind(**vars(KIND) | {"result": Faulty}), CLAIMED, Faulty())
+    assert not isinstance(raised.value, HandlerError)
 
 
 def test_a_result_given_as_a_dict_is_validated() -> None:
