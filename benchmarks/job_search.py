@@ -10,7 +10,6 @@ import asyncio
 import json
 import multiprocessing
 import os
-import platform
 import signal
 import sys
 import tempfile
@@ -21,19 +20,17 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
-import psycopg
 from pydantic import HttpUrl
 
-import migrations
+from benchmarks.figures import describe_machine, rounded
 from benchmarks.herd import Boards, measure_herd
 from benchmarks.matching import measure_matching, store_postings
+from benchmarks.processes import migrated
 from cli.postgres import EmbeddedPostgres
 from kinds.job_search.handler import ASKED_AT_ONCE
 from kinds.job_search.settings import JobSearchSettings
 from kinds.job_search.sources import SOURCES
 from shared.clock import utc_now
-from tests.support import database
 
 GREENHOUSE = SOURCES["greenhouse"]
 USERS_AT_ONCE = 8  # the runs of cron that the 10 slots of a worker, as shipped, hold
@@ -49,14 +46,14 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="foxtrot-benchmark-", ignore_cleanup_errors=True) as folder,
         EmbeddedPostgres(Path(folder)) as postgres,
     ):
-        figures["machine"] = _machine(postgres) | {"load_before": load}
+        figures["machine"] = describe_machine(postgres.url) | {"load_before": load}
         with closing(Boards(options.boards, options.postings, options.delay)) as boards:
             figures["herds"] = [_herd(postgres, boards, Path(folder), options.users, slots) for slots in options.slots]
             shared = figures["herds"][0]["first"]["all_fresh_seconds"]
             figures["one_fetch_per_user"] = asyncio.run(_fetch_for_each(boards, options, shared))
         figures["matching"] = _matching(postgres, options)
     figures["machine"]["load_after"] = os.getloadavg()[0]
-    print(json.dumps(_rounded(figures), indent=1))
+    print(json.dumps(rounded(figures), indent=1))
 
 
 def _options() -> argparse.Namespace:
@@ -77,8 +74,7 @@ def _options() -> argparse.Namespace:
 
 
 def _herd(postgres: EmbeddedPostgres, boards: Boards, folder: Path, users: int, slots: int) -> dict[str, Any]:
-    with database(postgres.url) as url:
-        migrations.upgrade(url)
+    with migrated(postgres.url) as url:
         return measure_herd(url, boards, folder, users=users, slots=slots)
 
 
@@ -121,34 +117,13 @@ async def _fetch_for_each(boards: Boards, options: argparse.Namespace, shared_se
 
 
 def _matching(postgres: EmbeddedPostgres, options: argparse.Namespace) -> dict[str, Any]:
-    with database(postgres.url) as url:
-        migrations.upgrade(url)
+    with migrated(postgres.url) as url:
         store_postings(url, options.stored_boards, options.postings)
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
             measured = process.submit(
                 measure_matching, url, boards=options.stored_boards, users=options.users, by_sql=options.by_sql
             )
             return measured.result()
-
-
-def _machine(postgres: EmbeddedPostgres) -> dict[str, Any]:
-    with psycopg.connect(postgres.url) as conn:
-        version = conn.info.server_version
-    return {
-        "cpus": os.cpu_count(),
-        "memory_gb": psutil.virtual_memory().total >> 30,
-        "python": platform.python_version(),
-        "postgres": f"{version // 10_000}.{version % 10_000}",
-    }
-
-
-def _rounded(figures: Any) -> Any:
-    """With three decimals at most."""
-    if isinstance(figures, dict):
-        return {name: _rounded(value) for name, value in figures.items()}
-    if isinstance(figures, list):
-        return [_rounded(value) for value in figures]
-    return round(figures, 3) if isinstance(figures, float) else figures
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from shared.errors import DatabaseError
 from shared.kinds import Progress, Status
 from shared.queue import FailedAttempt, Fence, Outcome, Recorded, Said, Snoozed, finish, progress, retry, snooze
 from shared.schedules import pause_after_failures
-from shared.wake import backoff
 from worker.failures import MESSAGE_LENGTH, clean
+from worker.insisting import insist
 from worker.leases import Me
 from worker.outcomes import Ended, unstorable
 
@@ -28,7 +28,6 @@ log = structlog.get_logger()
 BATCH = 500
 OUTCOMES_EVERY = 0.005
 PROGRESS_EVERY = 0.25
-LONGEST_BACKOFF = 5.0
 INTEGER = 2**31 - 1
 
 # What Postgres, or psycopg on the way to it, refuses because of the data: trying again can't help.
@@ -91,16 +90,11 @@ class Flusher:
 
     async def flush_stubbornly(self) -> None:
         """Write what is due, however long Postgres is away."""
-        failures = 0
-        while True:
-            try:
-                if self._progress_due:
-                    await self.flush_progress_once()
-                return await self.flush_once()
-            except (psycopg.Error, DatabaseError, ValueError) as error:
-                failures += 1
-                log.warning("flush_failed", error=str(error), failures=failures, pending=len(self.pending))
-            await asyncio.sleep(backoff(failures, first=0.1, longest=LONGEST_BACKOFF))
+
+        def complain(**said: object) -> None:
+            log.warning("flush_failed", pending=len(self.pending), **said)
+
+        await insist(self._flush_due, (psycopg.Error, DatabaseError, ValueError), complain)
 
     async def flush_once(self) -> None:
         """Write all outcomes; raises what the database raises when it is away, and then still has what is unwritten."""
@@ -113,6 +107,11 @@ class Flusher:
             except POISON:
                 for ended in batch:
                     await self._write_alone(ended)
+
+    async def _flush_due(self) -> None:
+        if self._progress_due:
+            await self.flush_progress_once()
+        await self.flush_once()
 
     async def flush_progress_once(self) -> None:
         """Write the latest progress of every attempt that said something new."""

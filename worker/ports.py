@@ -20,7 +20,7 @@ from shared.errors import DatabaseError, SettingsError
 from shared.kinds import Progress, Run
 from shared.queue import Claimed, Fence, Said, find_step, record_step
 from shared.rates import take_turn
-from shared.wake import backoff
+from worker.insisting import insist
 
 log = structlog.get_logger()
 
@@ -28,7 +28,6 @@ T = TypeVar("T")
 
 # Of the worker's pool: the rest is for the worker's own statements, which never wait for a handler.
 HANDLER_CONNECTIONS = 1
-LONGEST_BACKOFF = 5.0
 
 
 @dataclass(frozen=True)
@@ -92,11 +91,6 @@ class AttemptPorts:
 
     async def _insist(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Do what may be done twice, however long Postgres is away: that is no failure of the attempt."""
-        failures = 0
-        while True:
-            try:
-                return await in_transaction(self._tools.pool, work)
-            except (psycopg.OperationalError, DatabaseError) as error:
-                failures += 1
-                log.warning("port_failed", run_id=str(self._claimed.run_id), error=str(error), failures=failures)
-            await asyncio.sleep(backoff(failures, first=0.1, longest=LONGEST_BACKOFF))
+        complain = partial(log.warning, "port_failed", run_id=str(self._claimed.run_id))
+        errors = (psycopg.OperationalError, DatabaseError)
+        return await insist(partial(in_transaction, self._tools.pool, work), errors, complain)

@@ -10,11 +10,11 @@ from uuid import UUID
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from shared.db import fetch_all, fetch_one, in_transaction, load_sql
+from shared.db import fetch_all, in_transaction, load_sql
 from shared.fingerprint import digest_model, fingerprint
 from shared.kinds import Registry
 
-SAME_MODEL = load_sql(__file__, "same_model")
+MODELS = load_sql(__file__, "list_models")
 NOTE_MODEL = load_sql(__file__, "note_model")
 FIND = load_sql(__file__, "find_fingerprints")
 ELSEWHERE = load_sql(__file__, "find_elsewhere")
@@ -34,8 +34,9 @@ class Followed(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Same:
-    holds: bool
+class _Model:
+    kind: str
+    digest: bytes
 
 
 @dataclass(frozen=True)
@@ -71,27 +72,28 @@ async def follow_models(pool: AsyncConnectionPool, registry: Registry) -> list[F
     A field that was given and is now the default no longer counts, as it doesn't in a run by hand that leaves it out.
     In transactions of 2,000 schedules; repeating it after a crash is safe. Runs that are live keep what they have.
     """
+    models = await in_transaction(pool, partial(fetch_all, query=MODELS, values={}, row=_Model))
+    before = {model.kind: model.digest for model in models}
     followed = []
     for kind in registry.kinds.values():
-        model = {"kind": kind.name, "digest": digest_model(kind.parameters)}
-        same = await in_transaction(pool, partial(fetch_one, query=SAME_MODEL, values=model, row=_Same))
-        if same is None or not same.holds:
+        digest = digest_model(kind.parameters)
+        if before.get(kind.name) != digest:
             followed.append(await _follow(pool, registry, kind.name))
-            await in_transaction(pool, methodcaller("execute", NOTE_MODEL, model))
+            note = methodcaller("execute", NOTE_MODEL, {"kind": kind.name, "digest": digest})
+            await in_transaction(pool, note)
     return followed
 
 
 async def _follow(pool: AsyncConnectionPool, registry: Registry, kind: str) -> Followed:
-    followed, after = Followed(kind, 0, 0, []), FIRST
+    seen, changed, unfit, after = 0, 0, list[UUID](), FIRST
     while True:
-        rows, changed, unfit = await in_transaction(
-            pool, partial(_follow_some, registry=registry, kind=kind, after=after)
-        )
-        if not rows:
-            return followed
-        _, so_far, before, misfits = followed
-        followed = Followed(kind, so_far + len(rows), before + changed, misfits + unfit)
-        after = rows[-1].id
+        chunk = await in_transaction(pool, partial(_follow_some, registry=registry, kind=kind, after=after))
+        if not chunk.rows:
+            return Followed(kind, seen, changed, unfit)
+        seen += len(chunk.rows)
+        changed += chunk.changed
+        unfit += chunk.unfit
+        after = chunk.rows[-1].id
 
 
 async def _follow_some(conn: AsyncConnection, registry: Registry, kind: str, after: UUID) -> _Chunk:
