@@ -11,11 +11,11 @@ from uuid import UUID
 import psycopg
 import structlog
 from psycopg import AsyncConnection, sql
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from scheduler.ticks import TIMETABLES_AT_ONCE, recompute
 from shared.cron import tzdata_version
-from shared.db import fetch_all, fetch_one, in_transaction, load_sql
+from shared.db import fetch_all, fetch_one, in_transaction, load_sql, transaction
 from shared.kinds import Registry
 from shared.partitions import make_partitions
 from shared.settings import Settings
@@ -30,11 +30,12 @@ SWEEP = load_sql(__file__, "sweep")
 OUTLIVED = load_sql(__file__, "outlived_partitions")
 NEWER_TZDATA = b"select count(*)::int as timetables from foxtrot.timetables where tzdata > %(tzdata)s"
 NEEDED = "select from foxtrot.{} where expires_at is null or expires_at > now() limit 1"
-DETACH = {
-    "attached": "alter table foxtrot.runs detach partition foxtrot.{} concurrently",
-    "detaching": "alter table foxtrot.runs detach partition foxtrot.{} finalize",  # what a crash left
-}
+DETACH = "alter table foxtrot.runs detach partition foxtrot.{} concurrently"  # as outlived_partitions.sql knows it
+FINALIZE = "alter table foxtrot.runs detach partition foxtrot.{} finalize"
 DROP = "drop table if exists foxtrot.{}"
+# To finalize locks the week and then waits for every older snapshot, and who has one may want the week: a deadlock, of
+# which either is the victim. Postgres looks for deadlocks after a second; by then we have made way.
+MAKE_WAY = b"set local lock_timeout = '500ms'"
 
 AT_ONCE = 10_000
 PRUNED_TIMETABLES_AT_ONCE = 10  # when one goes, its key is looked for in every schedule
@@ -147,21 +148,41 @@ class Maintenance:
     async def _drop_outlived(self) -> list[str]:
         longest = max([self.keep, *(kind.retention.longest for kind in self.registry.kinds.values())])
         outlived = await in_transaction(self.pool, partial(_outlived, longest), deadline=DEADLINE)
-        return [week.name for week in outlived if not self.stop.is_set() and await self._drop(week)]
+        dropped = []
+        for week in outlived:
+            if self.stop.is_set():
+                break
+            try:
+                dropped += [week.name] if await asyncio.wait_for(self._drop(week), DEADLINE) else []
+            except (psycopg.Error, PoolTimeout, TimeoutError) as error:
+                # A long transaction, or another scheduler at the same: the weeks that are left would meet it too.
+                log.warning("partition_not_dropped", partition=week.name, error=str(error))
+                break
+        return dropped
 
     async def _drop(self, week: Outlived) -> bool:
+        table = sql.Identifier(week.name)
+        async with transaction(self.pool) as conn:
+            needed = await conn.execute(sql.SQL(NEEDED).format(table))
+        if needed.rowcount:
+            return False  # a slot of that week was taken up late, or its run is still live
+        if week.stage == "attached":
+            await self._detach(table)
+        async with transaction(self.pool) as conn:
+            await conn.execute(MAKE_WAY)
+            if week.stage == "detaching":  # what a crash left
+                await conn.execute(sql.SQL(FINALIZE).format(table))
+            await conn.execute(sql.SQL(DROP).format(table))
+        return True
+
+    async def _detach(self, table: sql.Identifier) -> None:
         """Detaching concurrently blocks no reader and no writer, but can't be part of a transaction."""
-        try:
-            async with self.pool.connection() as conn:
-                await conn.set_autocommit(True)
-                try:
-                    return await _drop(conn, week)
-                finally:
-                    await conn.set_autocommit(False)
-        except psycopg.Error as error:
-            # A long transaction, or another scheduler that does the same: the next time will do.
-            log.warning("partition_not_dropped", partition=week.name, error=str(error))
-            return False
+        async with self.pool.connection() as conn:
+            await conn.set_autocommit(True)
+            try:
+                await conn.execute(sql.SQL(DETACH).format(table))
+            finally:
+                await conn.set_autocommit(False)
 
     async def _warn_of_newer_tzdata(self) -> None:
         left = await in_transaction(self.pool, _newer)
@@ -192,14 +213,3 @@ async def _outlived(longest: timedelta, conn: AsyncConnection) -> list[Outlived]
 async def _newer(conn: AsyncConnection) -> int:
     left = await fetch_one(conn, NEWER_TZDATA, {"tzdata": tzdata_version()}, Left)
     return left.timetables if left else 0
-
-
-async def _drop(conn: AsyncConnection, week: Outlived) -> bool:
-    table = sql.Identifier(week.name)
-    needed = await conn.execute(sql.SQL(NEEDED).format(table))
-    if needed.rowcount:
-        return False  # a slot of that week was taken up late, or its run is still live
-    if week.stage in DETACH:
-        await conn.execute(sql.SQL(DETACH[week.stage]).format(table))
-    await conn.execute(sql.SQL(DROP).format(table))
-    return True

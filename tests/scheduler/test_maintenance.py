@@ -1,11 +1,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
-from psycopg import AsyncConnection
+import psycopg
+from psycopg import AsyncConnection, IsolationLevel
 from psycopg_pool import AsyncConnectionPool
 from structlog.testing import capture_logs
 
@@ -26,21 +28,25 @@ from tests.support import (
     make_user,
     make_worker,
     wait_for_lock,
+    wait_until,
 )
 
 NOW = datetime(2031, 3, 30, 8, tzinfo=UTC)
 DAY = timedelta(days=1)
+HASTY = Timeouts(lock=0.3)
+WAITING = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+DEADLOCKS = "select deadlocks from pg_stat_database where datname = current_database()"
 WEEKS = "select array_agg(relname::text order by relname) from pg_class where relname ~ '^runs_[0-9]{8}$'"
 
 
-def maintain(url: str, work: Callable[[Maintenance], Awaitable[Any]]) -> Any:
+def maintain(url: str, work: Callable[[Maintenance], Awaitable[Any]], timeouts: Timeouts = HASTY) -> Any:
     """Two rows to a statement, so that each has to be repeated."""
     few = partial(Maintenance, settings=settings(), registry=REGISTRY, stop=asyncio.Event(), at_once=2)
-    return scheduling(url, lambda pool: work(few(pool)), Timeouts(lock=0.3))
+    return scheduling(url, lambda pool: work(few(pool)), timeouts)
 
 
-def tidy(url: str) -> None:
-    maintain(url, lambda maintenance: maintenance.tidy_once())
+def tidy(url: str, timeouts: Timeouts = HASTY) -> None:
+    maintain(url, lambda maintenance: maintenance.tidy_once(), timeouts)
 
 
 def weeks(url: str) -> list[str]:
@@ -363,6 +369,35 @@ def test_a_week_that_cannot_be_dropped_now_is_said_and_dropped_later(clock: Cloc
         assert weeks(clock.url) == before[1:]
     tidy(clock.url)
     assert "runs_20310324" not in weeks(clock.url)
+
+
+def test_finishing_what_a_crash_left_makes_way_for_an_older_reader(clock: Clock) -> None:
+    clock.freeze(NOW + 50 * DAY)
+    with psycopg.connect(clock.url) as reader, ThreadPoolExecutor() as threads:
+        reader.isolation_level = IsolationLevel.REPEATABLE_READ
+        reader.execute("select")
+        with holding(clock.url, "lock table only foxtrot.runs in row exclusive mode"):
+            tidy(clock.url)
+        tidying = threads.submit(tidy, clock.url, Timeouts())
+        wait_until(lambda: rows(clock.url, WAITING))
+        assert reader.execute("select count(*) from foxtrot.runs").fetchone() == (0,)
+        tidying.result()
+    assert rows(clock.url, DEADLOCKS) == [(0,)]
+    tidy(clock.url)
+    assert rows(clock.url, "select count(*) from pg_inherits where inhdetachpending") == [(0,)]
+
+
+def test_weeks_are_left_to_the_scheduler_that_is_detaching_one(clock: Clock) -> None:
+    clock.freeze(NOW + 50 * DAY)
+    with ThreadPoolExecutor() as threads:
+        with holding(clock.url, "lock table only foxtrot.runs in row exclusive mode"):
+            first = threads.submit(tidy, clock.url, Timeouts())
+            wait_until(lambda: rows(clock.url, WAITING))
+            with capture_logs() as logs:
+                tidy(clock.url)
+            assert {log["event"] for log in logs} == {"tidied"}
+        first.result()
+    assert weeks(clock.url)[0].startswith("runs_2031")
 
 
 def test_a_week_that_a_crash_left_detached_is_dropped(clock: Clock) -> None:
