@@ -278,7 +278,7 @@ async def _manual(url: str, over: Any) -> dict[str, Any]:
     async with (
         open_pool(url, "api", size=2) as pool,
         await AsyncConnection.connect(url, autocommit=True, **connect_arguments("worker")) as listening,
-        await AsyncConnection.connect(url, **connect_arguments("worker")) as claiming,
+        await AsyncConnection.connect(url, **connect_arguments("worker-claim", planned_once=True)) as claiming,
     ):
         await listening.execute(f'listen "{Channel.QUEUE}"')
         worker_id = await _register(claiming)

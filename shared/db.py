@@ -33,6 +33,14 @@ TRIES = 5
 CONNECT_TIMEOUT = 10  # seconds
 RECONNECT = 3.0  # seconds
 ON_REQUEST = 2**31  # times that psycopg sees a statement before it prepares it without being asked
+BY_INDEX = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",  # what a kept plan says it costs, not knowing how few rows are asked for, would call for it
+}
 UNREACHABLE = "Check DATABASE_URL and that the server answers."
 REFUSED = "unsupported startup parameter"  # 08P01, but libpq tells no code of a connection that came to nothing
 OPTION = re.compile(r"-c (\w+)=(\w+)")
@@ -47,14 +55,14 @@ class Timeouts:
     lock: float = 5
     idle_in_transaction: float = 30
 
-    def options(self) -> str:
-        """As libpq's `options`."""
+    def settings(self) -> dict[str, str]:
+        """As Postgres's own settings, in its unit: milliseconds."""
         limits = {
             "statement_timeout": self.statement,
             "lock_timeout": self.lock,
             "idle_in_transaction_session_timeout": self.idle_in_transaction,
         }
-        return " ".join(f"-c {name}={int(seconds * 1000)}" for name, seconds in limits.items())
+        return {name: str(int(seconds * 1000)) for name, seconds in limits.items()}
 
 
 class Connection(AsyncConnection[TupleRow]):
@@ -69,8 +77,10 @@ class Connection(AsyncConnection[TupleRow]):
 
     @classmethod
     async def connect(cls, conninfo: str = "", **arguments: Any) -> Self:
-        """Connect with `options`, or without them where they are refused."""
+        """Connect with `options`, or without them where they are refused; only Postgres itself is told to prepare."""
         where = describe(conninfo)
+        prepare_threshold: int = arguments["prepare_threshold"]
+        arguments["prepare_threshold"] = None
         if where not in cls._refusing:
             try:
                 conn = await super().connect(conninfo, **arguments)
@@ -78,7 +88,7 @@ class Connection(AsyncConnection[TupleRow]):
                 if "options" not in arguments or REFUSED not in str(error):
                     raise
             else:
-                conn.prepare_threshold = ON_REQUEST if await _is_direct(conn) else None
+                conn.prepare_threshold = prepare_threshold if await _is_direct(conn) else None
                 return conn
             log.warning("options_refused", by=where, hint="Timeouts are set in each transaction instead.")
             cls._refusing.add(where)
@@ -88,20 +98,22 @@ class Connection(AsyncConnection[TupleRow]):
         return conn
 
 
-def connect_arguments(name: str, timeouts: Timeouts = Timeouts()) -> dict[str, Any]:
+def connect_arguments(name: str, timeouts: Timeouts = Timeouts(), *, planned_once: bool = False) -> dict[str, Any]:
     """What every connection of a service is opened with.
 
     Statements are not prepared: a plan made on the empty queue must not survive into the herd. One that reads no table
-    may ask for it, and is heard where no pooler hands each transaction another server connection.
+    may ask for it, and is heard where no pooler hands each transaction another server connection. With `planned_once`
+    all are prepared and their plans kept, which can only be such as serve any number of rows: by indexes alone.
     """
+    settings = timeouts.settings() | (BY_INDEX if planned_once else {})
     return {
         "application_name": f"foxtrot-{name}",
         "connect_timeout": CONNECT_TIMEOUT,
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 3,
-        "options": timeouts.options(),
-        "prepare_threshold": None,
+        "options": " ".join(f"-c {setting}={value}" for setting, value in settings.items()),
+        "prepare_threshold": 0 if planned_once else ON_REQUEST,
     }
 
 
@@ -120,6 +132,7 @@ async def open_pool(
     *,
     size: int,
     timeouts: Timeouts = Timeouts(),
+    planned_once: bool = False,
 ) -> AsyncIterator[AsyncConnectionPool]:
     """A pool of at most `size` connections; raises `DatabaseError` when the server can't be reached in 10 s."""
     pool: AsyncConnectionPool = AsyncConnectionPool(
@@ -129,7 +142,7 @@ async def open_pool(
         max_size=size,
         open=False,
         name=name,
-        kwargs=connect_arguments(name, timeouts),
+        kwargs=connect_arguments(name, timeouts, planned_once=planned_once),
         reconnect_timeout=RECONNECT,
         reconnect_failed=_begin_anew,
     )

@@ -93,7 +93,10 @@ class Watermarks:
 
 
 class Claimer:
-    """Claims up to the free slots, never more; `lock` is held while a claim is in flight."""
+    """Claims up to the free slots, never more; `lock` is held while a claim is in flight.
+
+    `pool` is for claims alone: their plan is made once, by indexes, which is not right for other statements.
+    """
 
     def __init__(
         self,
@@ -107,7 +110,7 @@ class Claimer:
     ) -> None:
         self.lock = asyncio.Lock()
         self.marks = Watermarks()
-        self._pool = pool
+        self.pool = pool
         self._me = me
         self._kinds = kinds
         self._running_limits = running_limits
@@ -192,7 +195,7 @@ class Claimer:
             running_limits=self._running_limits,
         )
         # A running limit is counted under a lock, which lasts as long as its transaction.
-        claimed = await (in_transaction if self._running_limits else in_statements)(self._pool, work)
+        claimed = await (in_transaction if self._running_limits else in_statements)(self.pool, work)
         self._learn(claimed, free, cron_cap, now)
         return claimed
 

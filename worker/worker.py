@@ -33,7 +33,7 @@ from worker.tasks import end_tasks
 
 log = structlog.get_logger()
 
-# With those that listen and that renew the lease, four connections at most; an idle worker has three.
+# With those that claim, listen and renew the lease, five connections at most; an idle worker has four.
 POOL_SIZE = 1 + HANDLER_CONNECTIONS
 HTTP_TIMEOUT = httpx.Timeout(30, connect=10)
 CLEAN_UP = 2.0
@@ -49,6 +49,7 @@ class Worker:
         settings: Settings,
         kinds: Mapping[str, Kind[Any, Any]],
         pool: AsyncConnectionPool,
+        claims: AsyncConnectionPool,
         http: httpx.AsyncClient,
         processes: Processes,
         me: Me,
@@ -69,7 +70,7 @@ class Worker:
         )
         shares = Shares(settings.worker_slots, reserve=settings.manual_reserve, rate=settings.cron_credit)
         limits = {name: kind.running_limit for name, kind in kinds.items() if kind.running_limit is not None}
-        self.claimer = Claimer(pool, me, list(kinds), limits, shares, self.attempts, self.flusher)
+        self.claimer = Claimer(claims, me, list(kinds), limits, shares, self.attempts, self.flusher)
         self.reconciler = Reconciler(pool, me, self.attempts, self.flusher, self.claimer.lock)
         self._settings = settings
         self._kinds = kinds
@@ -198,11 +199,12 @@ async def open_worker(
     limits = httpx.Limits(max_connections=max(100, settings.worker_slots))
     async with (
         open_pool(url, "worker", size=POOL_SIZE) as pool,
+        open_pool(url, "worker-claim", size=1, planned_once=True) as claims,
         httpx.AsyncClient(timeout=HTTP_TIMEOUT, limits=limits) as http,
         open_processes(min(settings.worker_slots, os.cpu_count() or 1)) as processes,
     ):
         me = Me(await in_transaction(pool, partial(register, kinds=list(chosen), slots=settings.worker_slots)))
-        yield Worker(settings, chosen, pool, http, processes, me, stop or asyncio.Event())
+        yield Worker(settings, chosen, pool, claims, http, processes, me, stop or asyncio.Event())
 
 
 async def _every(period: timedelta, once: Callable[[], Awaitable[None]]) -> None:

@@ -67,13 +67,21 @@ with me as materialized (
         percent = null, step = null, detail = null, done = null, total = null,
         updated_at = now()
     from picked p
-    where q.run_id = p.run_id and q.bucket = p.bucket
+    -- A worker keeps the plan, perhaps one made on empty tables, where all plans cost the same. That this can't be a merge
+    -- (`any`) and that only one index has the order asked for below leaves it nothing to choose.
+    where q.run_id = any (array[p.run_id])
     returning q.run_id, q.bucket, q.lane, q.available_at, q.attempt, q.max_attempts, q.rescues, q.started_at
 )
 select
-    c.*,
+    c.run_id, c.bucket, c.lane, c.available_at, c.attempt, c.max_attempts, c.rescues, c.started_at,
     r.user_id, r.org_id, r.kind, r.subject, r.source, r.parameters, r.fingerprint, r.client_context,
     r.schedule_id, r.scheduled_for
 from claimed c
-join foxtrot.runs r on r.id = c.run_id and r.bucket = c.bucket
+cross join lateral (
+    select *
+    from foxtrot.runs
+    where id = c.run_id
+    order by bucket
+    limit 1
+) r
 order by c.lane, c.available_at, c.run_id

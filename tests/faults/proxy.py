@@ -1,10 +1,11 @@
 """A proxy before Postgres that loses what a network loses: the answer to a commit, a connection, or the way there."""
 
 import asyncio
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -12,6 +13,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 CHUNK = 1 << 16
 HEAD = 5  # bytes of a message of the server's before its body: a letter, and a length that counts itself
 COMPLETE, ROW, ERROR, NOTIFICATION, READY = b"C", b"D", b"E", b"A", b"Z"
+PARSE = re.compile(rb"P.{4}(\w+)\0(-- [\w ]+: )", re.DOTALL)  # the name that a statement is prepared by, and what it is
 IDLE = b"I"  # as what READY says: the transaction is over, or the statement that was one by itself
 
 
@@ -33,6 +35,7 @@ class Pair:
     to_client: asyncio.StreamWriter
     to_server: asyncio.StreamWriter
     application: str
+    prepared: dict[bytes, bytes] = field(default_factory=dict)
     asked: bytes = b""
     rows: int = 0
     failed: bool = False
@@ -43,6 +46,11 @@ class Pair:
     def close(self) -> None:
         self.to_client.close()
         self.to_server.close()
+
+    def statements(self) -> bytes:
+        """What was asked, with what prepared statements are that were asked for by name."""
+        self.prepared.update(PARSE.findall(self.asked))
+        return self.asked + b"".join(what for name, what in self.prepared.items() if b"\0%b\0" % name in self.asked)
 
     def begin_anew(self) -> None:
         self.asked, self.rows, self.failed = b"", 0, False
@@ -183,7 +191,8 @@ class Proxy:
 
     def _end(self, pair: Pair) -> None:
         """Lose the answer to what has just been committed, if that was asked for."""
-        named = [loss for loss in self._losses if f"-- {loss.statement}: ".encode() in pair.asked]
+        statements = pair.statements()
+        named = [loss for loss in self._losses if f"-- {loss.statement}: ".encode() in statements]
         found = named[:1] if pair.rows and not pair.failed else []
         pair.begin_anew()
         for loss in found:

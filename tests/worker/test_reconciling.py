@@ -80,7 +80,7 @@ def test_a_claim_in_flight_is_no_unknown_row(database_url: str) -> None:
             await conn.execute("lock table foxtrot.runs in access exclusive mode")  # the claim joins it at its end
             claim = asyncio.create_task(worker.claimer.claim_once())
             await _wait_for_a_worker(database_url)
-            async with worker.pool.connection():  # the last one: nobody asks the queue before the claim is done
+            async with worker.pool.connection(), worker.pool.connection():  # all: only then can the queue be asked
                 reconcile = asyncio.create_task(worker.reconciler.reconcile_once())
                 await asyncio.sleep(0)
                 await conn.rollback()
@@ -94,11 +94,11 @@ def test_a_claim_in_flight_is_no_unknown_row(database_url: str) -> None:
 
 async def _wait_for_a_worker(url: str) -> None:
     """Return once a statement of the worker waits for a lock."""
-    waiting = "select pid from pg_locks join pg_stat_activity using (pid) where not granted and application_name = %s"
+    waiting = "select from pg_locks join pg_stat_activity using (pid) where not granted and application_name like %s"
     async with asyncio.timeout(10):
         while True:
             async with connect(url) as conn:
-                if await (await conn.execute(waiting, ["foxtrot-worker"])).fetchone():
+                if await (await conn.execute(waiting, ["foxtrot-worker%"])).fetchone():
                     return
 
 

@@ -1,7 +1,7 @@
 """Plans: what a statement reads must not grow with the queue or the history, whatever the statistics say of them.
 
-Only enqueueing one run is prepared, so all else is planned at each call; but on the statistics of an empty table until
-autovacuum comes.
+Two plans are kept: that of enqueueing one run and, on a worker's connection for it, that of the claim. All else is
+planned at each call; but on the statistics of an empty table until autovacuum comes.
 """
 
 import asyncio
@@ -14,15 +14,17 @@ from typing import Any, ClassVar
 import pytest
 from psycopg import AsyncConnection, AsyncCursor
 
+from shared.db import connect_arguments
 from shared.kinds import Progress
 from shared.models import Timetable, Worker
 from shared.queue import Said, enqueue_many, finish, progress, rescue, retry
 from tests.shared.queue.support import asked, ended, failed, take, unfold
-from tests.support import make_tick, make_timetable, make_user, make_worker
+from tests.support import connect, make_tick, make_timetable, make_user, make_worker
 
 BATCH = 200
 CHUNK = 2000
 DEAD = 60
+FOR_EVER = datetime.max.replace(tzinfo=UTC)
 SIZES = {"Expand": CHUNK, "Rescue": DEAD}
 # For each row of a batch: no join of all with all, and a handful of indexes, three levels each, read and written.
 SEEN = 20
@@ -59,6 +61,12 @@ with made as (
 insert into foxtrot.schedules (bucket, user_id, key, kind, parameters, fingerprint, timetable_id, zone, effective_from)
 select bucket, id, 'k', 'demo', '{}', uuid_send(id), %(timetable)s, 'UTC', now() - interval '9 days' from made
 """
+ROWS_READ = """
+select sum(seq_tup_read)::int, sum(coalesce(idx_tup_fetch, 0))::int
+from pg_stat_xact_user_tables
+where schemaname = 'foxtrot' and (relname = 'queue' or relname like 'runs%')
+"""
+CLAIM_PLANS = "select generic_plans, custom_plans from pg_prepared_statements where statement like '-- Claim:%'"
 ABANDON = """
 with lost as (select run_id, gen_random_uuid() as holder from foxtrot.queue order by run_id limit %s)
 update foxtrot.queue q
@@ -150,7 +158,7 @@ async def prepare(conn: AsyncConnection) -> tuple[Worker, Timetable]:
     for (table,) in [("foxtrot.queue",), ("foxtrot.schedules",), ("foxtrot.skips",), *tables]:
         await conn.execute(f"alter table {table} set (autovacuum_enabled = off)".encode())
     await conn.execute("analyze")
-    worker = await make_worker(conn, lease_expires_at=datetime.max.replace(tzinfo=UTC))
+    worker = await make_worker(conn, lease_expires_at=FOR_EVER)
     timetable = await make_timetable(conn, next_slot=datetime.now(UTC) - timedelta(minutes=1))
     await make_tick(conn, timetable)
     assert await take(conn, worker) == []
@@ -183,6 +191,29 @@ def test_the_plan_that_is_kept_reads_no_table(database_url: str) -> None:
                 await enqueue_many(conn, [asked(user, f"{n}c")])
             kept = await conn.execute("select generic_plans + custom_plans from pg_prepared_statements")
             assert await kept.fetchall() == [(3,)]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("analyzed", [True, False], ids=["analyzed", "never analyzed"])
+def test_the_claim_that_a_worker_planned_on_an_empty_queue_takes_a_herd_by_index(
+    database_url: str, analyzed: bool
+) -> None:
+    async def main() -> None:
+        arguments = connect_arguments("test", planned_once=True)
+        async with connect(database_url) as conn, await AsyncConnection.connect(database_url, **arguments) as claiming:
+            worker = (await prepare(conn))[0] if analyzed else await make_worker(conn, lease_expires_at=FOR_EVER)
+            await conn.commit()
+            assert await take(claiming, worker) == []
+            await conn.execute(PENDING.encode(), {"rows": 20_000})
+            await conn.execute(HISTORY.encode(), {"rows": 20_000})
+            await conn.commit()
+            await claiming.commit()
+            assert len(await take(claiming, worker, {"demo": BATCH, "other": BATCH}, free=BATCH)) == BATCH
+            ((scanned, fetched),) = await (await claiming.execute(ROWS_READ)).fetchall()
+            assert scanned == 0
+            assert fetched < SEEN * BATCH
+            assert await (await claiming.execute(CLAIM_PLANS)).fetchall() == [(2, 0)]
 
     asyncio.run(main())
 
