@@ -48,10 +48,10 @@ from benchmarks.worker_load import (
 )
 from cli.postgres import EmbeddedPostgres
 from shared.clock import utc_now
-from shared.db import connect, connect_arguments, open_pool
+from shared.db import connect, connect_arguments
 from shared.kinds import Lane, Status
 from shared.queue import NewRun, Outcome, Watermark, claim, enqueue, enqueue_many, finish
-from shared.wake import Channel, Waker
+from shared.wake import wake
 from tests.support import database
 
 SLOTS = 1000
@@ -169,25 +169,23 @@ def measure_latency(server: str, options: argparse.Namespace) -> dict[str, Any]:
     """Of an idle worker, one run at a time: from just before the enqueueing call to the first line of the handler."""
     with migrated(server) as url, workers(url, 1, 10, TIMED.name, WORKER_POLL_INTERVAL_SECONDS=str(POLL)):
         woken = asyncio.run(_ask(url, options.asked))
-        polled = asyncio.run(_ask(url, 5 if options.quick else 20, wake=False))
+        polled = asyncio.run(_ask(url, 5 if options.quick else 20, notify=False))
     peers = _peers(server, options, "latency", options.asked)
     return {"foxtrot": {"ms": percentiles(woken)}, "foxtrot_without_notify": {"ms": percentiles(polled)}, **peers}
 
 
-async def _ask(url: str, n: int, *, wake: bool = True) -> list[float]:
+async def _ask(url: str, n: int, *, notify: bool = True) -> list[float]:
     """Milliseconds to the start of each of `n` manual runs, asked one after another on an open connection."""
     took = []
-    async with open_pool(url, "api", size=1) as pool, await connect(url, "app") as conn:
-        waker = Waker(pool)
+    async with await connect(url, "app") as conn:
         for number in range(n):
             begun = time.time()
             new = NewRun.of(TIMED, Number(number=number), user_id=uuid4())
             run_id = (await enqueue(conn, new)).run_id
-            if wake:
-                waker.wake(Channel.QUEUE, TIMED.name)
+            if notify:
+                await wake(conn, TIMED.name)
             await asyncio.sleep(random.uniform(0.03, 0.07))  # to ask at once would be work beside what is measured
             took.append(1000 * (await _began(conn, run_id) - begun))
-        await waker.close()
     return took
 
 
@@ -364,14 +362,17 @@ async def _time_claims(url: str) -> list[float]:
     """Milliseconds of each claim of a drain by the verbs, with marks that last a second, as a worker's do."""
     took = list[float]()
     marks, since = dict[tuple[Lane, str], Watermark](), time.perf_counter()
-    async with await AsyncConnection.connect(url, **connect_arguments("worker")) as conn:
+    arguments = connect_arguments("worker-claim", planned_once=True)
+    async with (
+        await connect(url, "worker") as conn,
+        await AsyncConnection.connect(url, autocommit=True, **arguments) as claiming,
+    ):
         worker_id = await _register(conn)
         while True:
             begun = time.perf_counter()
             if begun - since >= 1:
                 marks, since = {}, begun
-            rows = await claim(conn, worker_id, {NOOP.name: BATCH}, free=BATCH, cron_cap=BATCH, watermarks=marks)
-            await conn.commit()
+            rows = await claim(claiming, worker_id, {NOOP.name: BATCH}, free=BATCH, cron_cap=BATCH, watermarks=marks)
             if not rows:
                 return took
             took.append(1000 * (time.perf_counter() - begun))
@@ -379,7 +380,6 @@ async def _time_claims(url: str) -> list[float]:
             period = NOOP.retention.success
             ended = [Outcome(row.run_id, row.bucket, row.attempt, Status.SUCCESS, period, "", "{}") for row in rows]
             await finish(conn, worker_id, ended)
-            await conn.commit()
 
 
 async def _register(conn: AsyncConnection) -> UUID:
@@ -389,7 +389,6 @@ async def _register(conn: AsyncConnection) -> UUID:
         [[NOOP.name]],
     )
     ((worker_id,),) = await cursor.fetchall()
-    await conn.commit()
     return UUID(str(worker_id))
 
 

@@ -2,13 +2,14 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from enum import StrEnum
-from operator import methodcaller
+from functools import partial
 
 import psycopg
 import structlog
+from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from shared.db import connect, in_statements
@@ -30,6 +31,20 @@ class Channel(StrEnum):
 
     QUEUE = "foxtrot_queue"  # runs became available; the payload is the kind
     CANCEL = "foxtrot_cancel"  # a run that was running is over; the payload is its id
+
+
+async def wake(conn: AsyncConnection, kind: str) -> None:
+    """Tell workers that runs of `kind` became available; call it after the commit of what enqueued them.
+
+    Without it they are found at the next poll. On a connection that is not in autocommit mode this begins a
+    transaction, and workers hear of it when that commits.
+    """
+    await _notify(conn, [(Channel.QUEUE, kind)])
+
+
+async def _notify(conn: AsyncConnection, names: Collection[tuple[Channel, str]]) -> None:
+    values = {"channels": [str(channel) for channel, _ in names], "payloads": [payload for _, payload in names]}
+    await conn.execute(NOTIFY, values, prepare=True)
 
 
 class Waker:
@@ -61,9 +76,8 @@ class Waker:
     async def _send(self) -> None:
         while self._pending:
             batch, self._pending = list(self._pending), {}
-            values = {"channels": [str(channel) for channel, _ in batch], "payloads": [text for _, text in batch]}
             try:
-                await in_statements(self._pool, methodcaller("execute", NOTIFY, values))
+                await in_statements(self._pool, partial(_notify, names=batch))
             except (psycopg.Error, DatabaseError) as error:
                 log.warning("wake_failed", error=str(error))
             await asyncio.sleep(GAP)
@@ -93,7 +107,7 @@ def backoff(failures: int, first: float = 0.5, longest: float = 10.0) -> float:
     return random.uniform(0.1, min(longest, first * 2.0 ** min(failures, 30)))  # noqa: S311 - jitter
 
 
-async def _heed(conn: psycopg.AsyncConnection, on_wake: Callable[[Channel, str], None]) -> None:
+async def _heed(conn: AsyncConnection, on_wake: Callable[[Channel, str], None]) -> None:
     """Pass on what comes, until nothing has come for a while."""
     while True:
         async for notice in conn.notifies(timeout=0):

@@ -4,12 +4,13 @@ from contextlib import asynccontextmanager, suppress
 
 import psycopg
 import pytest
+from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 from structlog.testing import capture_logs
 
 from cli.postgres import EmbeddedPostgres
-from shared.db import open_pool
-from shared.wake import GAP, Channel, Waker, backoff, listen
+from shared.db import connect, open_pool
+from shared.wake import GAP, Channel, Waker, backoff, listen, wake
 
 Wake = tuple[Channel, str]
 LISTENING = (Channel.QUEUE, "")
@@ -50,6 +51,18 @@ def test_a_wake_up_is_heard_with_its_channel_and_payload(postgres: EmbeddedPostg
             assert await hear(heard) == [(Channel.QUEUE, "demo")]
             waker.wake(Channel.CANCEL, "some-id")
             assert await hear(heard) == [(Channel.CANCEL, "some-id")]
+
+    asyncio.run(main())
+
+
+def test_an_app_wakes_workers_on_its_own_connection_once_it_has_committed(postgres: EmbeddedPostgres) -> None:
+    async def main() -> None:
+        async with hearing(postgres.url) as heard, await connect(postgres.url, "app") as alone:
+            async with await AsyncConnection.connect(postgres.url) as conn:
+                await wake(conn, "in a transaction")
+                await wake(alone, "alone")
+                assert await hear(heard) == [(Channel.QUEUE, "alone")]
+            assert await hear(heard) == [(Channel.QUEUE, "in a transaction")]
 
     asyncio.run(main())
 
