@@ -276,3 +276,17 @@ def test_a_statement_is_planned_with_its_values_each_time(url: str) -> None:
             assert await cursor.fetchone() == (0,)
 
     asyncio.run(main())
+
+
+def test_where_statements_are_planned_once_plans_are_kept_and_read_by_index(url: str) -> None:
+    async def main() -> None:
+        async with pool_of(url, size=1, planned_once=True) as pool, pool.connection() as conn:
+            for n in (1, 2):
+                cursor = await conn.execute("select n from public.number where n = %s", [n])
+                assert await cursor.fetchall() == []
+            plans = await conn.execute("select generic_plans, custom_plans from pg_prepared_statements")
+            assert await plans.fetchone() == (2, 0)
+            plan = await conn.execute("explain select n from public.number where n = 1", prepare=False)
+            assert "Index" in str(await plan.fetchall())
+
+    asyncio.run(main())

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
+from uuid import UUID
 
 import pytest
 from psycopg import AsyncConnection, AsyncCursor
@@ -18,8 +19,9 @@ from shared.db import connect_arguments
 from shared.kinds import Progress
 from shared.models import Timetable, Worker
 from shared.queue import Said, enqueue_many, finish, progress, rescue, retry
+from tests.clock import Clock
 from tests.shared.queue.support import asked, ended, failed, take, unfold
-from tests.support import connect, make_tick, make_timetable, make_user, make_worker
+from tests.support import connect, make_run, make_tick, make_timetable, make_user, make_worker
 
 BATCH = 200
 CHUNK = 2000
@@ -216,6 +218,31 @@ def test_the_claim_that_a_worker_planned_on_an_empty_queue_takes_a_herd_by_index
             assert await (await claiming.execute(CLAIM_PLANS)).fetchall() == [(2, 0)]
 
     asyncio.run(main())
+
+
+def test_a_claim_whose_plan_is_kept_knows_weeks_that_come_and_go(clock: Clock) -> None:
+    async def main() -> None:
+        arguments = connect_arguments("test", planned_once=True)
+        claiming = await AsyncConnection.connect(clock.url, autocommit=True, **arguments)
+        async with claiming, connect(clock.url) as conn:
+            worker, user = await make_worker(conn, lease_expires_at=FOR_EVER), await make_user(conn)
+            first = await make_run(conn, user)
+            await conn.commit()
+            assert [row.run_id for row in await take(claiming, worker)] == [first.id]
+            clock.advance(timedelta(weeks=20))
+            await conn.execute("delete from foxtrot.queue")
+            await conn.execute(f"drop table {await week_of(conn, first.id)}".encode())
+            second = await make_run(conn, user)
+            await conn.commit()
+            assert [row.run_id for row in await take(claiming, worker)] == [second.id]
+
+    asyncio.run(main())
+
+
+async def week_of(conn: AsyncConnection, run_id: UUID) -> str:
+    cursor = await conn.execute("select tableoid::regclass::text from foxtrot.runs where id = %s", [run_id])
+    ((table,),) = await cursor.fetchall()
+    return str(table)
 
 
 def test_plans_made_on_an_empty_queue_hold_for_the_herd(database_url: str) -> None:
