@@ -91,7 +91,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="smaller defaults for everything")
     parser.add_argument("--only", nargs="+", help="some of drain, latency, manual, concurrent, enqueue, idle, sick")
     parser.add_argument("--runs", type=int, default=30_000 if quick else 100_000, help="of a drain")
-    parser.add_argument("--rounds", type=int, default=1 if quick else 3, help="of each drain")
+    parser.add_argument("--rounds", type=int, default=1 if quick else 3, help="of each drain and of the latency")
     parser.add_argument("--pending", type=int, default=100_000 if quick else 1_000_000, help="other runs that are due")
     parser.add_argument("--history", type=int, default=300_000 if quick else 3_000_000, help="finished runs")
     parser.add_argument("--asked", type=int, default=100 if quick else 300, help="runs whose latency is measured")
@@ -167,11 +167,21 @@ def _drain(conn: psycopg.Connection, url: str, runs: int, n: int = 1) -> dict[st
 
 def measure_latency(server: str, options: argparse.Namespace) -> dict[str, Any]:
     """Of an idle worker, one run at a time: from just before the enqueueing call to the first line of the handler."""
+    rounds = [
+        {"foxtrot": {"ms": _latency(server, options.asked)}} | _peers(server, options, "latency", options.asked)
+        for _ in range(options.rounds)
+    ]
+    medians = {
+        name: {cut: statistics.median(each[name]["ms"][cut] for each in rounds) for cut in ("p50", "p99")}
+        for name in rounds[0]
+    }
+    without_notify = _latency(server, 5 if options.quick else 20, notify=False)
+    return {"median_ms": medians, "without_notify": {"ms": without_notify}, "rounds": rounds}
+
+
+def _latency(server: str, asked: int, *, notify: bool = True) -> dict[str, float]:
     with migrated(server) as url, workers(url, 1, 10, TIMED.name, WORKER_POLL_INTERVAL_SECONDS=str(POLL)):
-        woken = asyncio.run(_ask(url, options.asked))
-        polled = asyncio.run(_ask(url, 5 if options.quick else 20, notify=False))
-    peers = _peers(server, options, "latency", options.asked)
-    return {"foxtrot": {"ms": percentiles(woken)}, "foxtrot_without_notify": {"ms": percentiles(polled)}, **peers}
+        return percentiles(asyncio.run(_ask(url, asked, notify=notify)))
 
 
 async def _ask(url: str, n: int, *, notify: bool = True) -> list[float]:
