@@ -94,7 +94,7 @@ def test_a_claim_in_flight_is_no_unknown_row(database_url: str) -> None:
 
 async def _wait_for_a_worker(url: str) -> None:
     """Return once a statement of the worker waits for a lock."""
-    waiting = "select from pg_locks join pg_stat_activity using (pid) where not granted and application_name like %s"
+    waiting = "select 1 from pg_locks join pg_stat_activity using (pid) where not granted and application_name like %s"
     async with asyncio.timeout(10):
         while True:
             async with connect(url) as conn:

@@ -19,7 +19,6 @@ from shared.db import connect_arguments
 from shared.kinds import Progress
 from shared.models import Timetable, Worker
 from shared.queue import Said, enqueue_many, finish, progress, rescue, retry
-from tests.clock import Clock
 from tests.shared.queue.support import asked, ended, failed, take, unfold
 from tests.support import connect, make_run, make_tick, make_timetable, make_user, make_worker
 
@@ -69,6 +68,9 @@ from pg_stat_xact_user_tables
 where schemaname = 'foxtrot' and (relname = 'queue' or relname like 'runs%')
 """
 CLAIM_PLANS = "select generic_plans, custom_plans from pg_prepared_statements where statement like '-- Claim:%'"
+FAR_WEEK = """
+select foxtrot.uuid7(now() + interval '20 weeks'), foxtrot.make_run_partition(now() + interval '20 weeks')
+"""
 ABANDON = """
 with lost as (select run_id, gen_random_uuid() as holder from foxtrot.queue order by run_id limit %s)
 update foxtrot.queue q
@@ -220,21 +222,21 @@ def test_the_claim_that_a_worker_planned_on_an_empty_queue_takes_a_herd_by_index
     asyncio.run(main())
 
 
-def test_a_claim_whose_plan_is_kept_knows_weeks_that_come_and_go(clock: Clock) -> None:
+def test_a_claim_whose_plan_is_kept_knows_weeks_that_come_and_go(database_url: str) -> None:
     async def main() -> None:
         arguments = connect_arguments("test", planned_once=True)
-        claiming = await AsyncConnection.connect(clock.url, autocommit=True, **arguments)
-        async with claiming, connect(clock.url) as conn:
+        claiming = await AsyncConnection.connect(database_url, autocommit=True, **arguments)
+        async with claiming, connect(database_url) as conn:
             worker, user = await make_worker(conn, lease_expires_at=FOR_EVER), await make_user(conn)
             first = await make_run(conn, user)
             await conn.commit()
             assert [row.run_id for row in await take(claiming, worker)] == [first.id]
-            clock.advance(timedelta(weeks=20))
+            ((later, _),) = await (await conn.execute(FAR_WEEK)).fetchall()
             await conn.execute("delete from foxtrot.queue")
             await conn.execute(f"drop table {await week_of(conn, first.id)}".encode())
-            second = await make_run(conn, user)
+            await make_run(conn, user, id=later)
             await conn.commit()
-            assert [row.run_id for row in await take(claiming, worker)] == [second.id]
+            assert [row.run_id for row in await take(claiming, worker)] == [later]
 
     asyncio.run(main())
 
