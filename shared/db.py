@@ -216,9 +216,11 @@ async def _is_direct(conn: AsyncConnection) -> bool:
         async with asyncio.timeout(CONNECT_TIMEOUT):
             row = await (await conn.execute("select pg_backend_pid()")).fetchone()
             await conn.rollback()
-    except TimeoutError:
-        await conn.close()
-        raise psycopg.OperationalError(f"no answer within {CONNECT_TIMEOUT} s") from None  # the pooler's server is away
+    except BaseException as error:
+        await conn.close()  # nobody else knows of it, not even when we are cancelled
+        if isinstance(error, TimeoutError):  # the pooler's server is away
+            raise psycopg.OperationalError(f"no answer within {CONNECT_TIMEOUT} s") from None
+        raise
     return row == (conn.info.backend_pid,)
 
 

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -18,6 +19,9 @@ from cli.postgres import EmbeddedPostgres
 from shared.db import TRIES, Timeouts, connect, describe, fetch_all, fetch_one, in_transaction, load_sql, open_pool
 from shared.errors import DatabaseError
 
+# What a server says to a client that may come in, with the key that it can be let off by, and when it lets it off.
+GREETING = b"R\0\0\0\x08\0\0\0\0" + b"K\0\0\0\x0c\0\0\0\x01\0\0\0\x01" + b"Z\0\0\0\x05I"
+LET_OFF = b"E\0\0\0\x18SERROR\0C57014\0Moff\0\0" + b"Z\0\0\0\x05I"
 NUMBERS = b"select n from generate_series(1, %(last)s) as n"
 
 
@@ -91,6 +95,39 @@ def test_a_server_that_can_not_be_reached_is_named_without_its_password(nowhere:
 
 
 @pytest.mark.slow
+def test_a_connection_whose_opening_is_cancelled_is_closed() -> None:
+    asked, left = asyncio.Event(), asyncio.Event()
+    clients: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Greet the client and let it wait for its first answer, which is an error once it asks to be let off."""
+        await reader.readexactly(int.from_bytes(await reader.readexactly(4)) - 4)
+        clients.append(writer)
+        if len(clients) > 1:
+            clients[0].write(LET_OFF)
+            return writer.close()
+        writer.write(GREETING)
+        await reader.readexactly(1)
+        asked.set()
+        await reader.read()
+        left.set()
+        return writer.close()
+
+    async def main() -> None:
+        async with asyncio.timeout(10), await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            url = f"postgresql://me@127.0.0.1:{port}/mine?sslmode=disable&gssencmode=disable"
+            opening = asyncio.create_task(connect(url, "test"))
+            await asked.wait()
+            opening.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await opening
+            await left.wait()
+
+    asyncio.run(main())
+    gc.collect()
+
+
 def test_a_pool_that_can_not_be_opened_says_so(nowhere: str) -> None:
     async def main() -> None:
         async with pool_of(nowhere):
