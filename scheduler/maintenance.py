@@ -11,7 +11,7 @@ from uuid import UUID
 import psycopg
 import structlog
 from psycopg import AsyncConnection, sql
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 
 from scheduler.ticks import TIMETABLES_AT_ONCE, recompute
 from shared.cron import tzdata_version
@@ -153,8 +153,9 @@ class Maintenance:
             if self.stop.is_set():
                 break
             try:
-                dropped += [week.name] if await asyncio.wait_for(self._drop(week), DEADLINE) else []
-            except (psycopg.Error, PoolTimeout, TimeoutError) as error:
+                if await asyncio.wait_for(self._drop(week), DEADLINE):
+                    dropped.append(week.name)
+            except (psycopg.Error, TimeoutError) as error:
                 # A long transaction, or another scheduler at the same: the weeks that are left would meet it too.
                 log.warning("partition_not_dropped", partition=week.name, error=str(error))
                 break

@@ -86,7 +86,7 @@ class Waker:
 async def listen(url: str, name: str, on_wake: Callable[[Channel, str], None]) -> None:
     """Call `on_wake` for every wake-up until cancelled; a broken connection is replaced, a silent one checked."""
 
-    def heed(channel: str, payload: str) -> None:
+    def hear(channel: str, payload: str) -> None:
         with suppress(ValueError):
             on_wake(Channel(channel), payload)
 
@@ -94,13 +94,14 @@ async def listen(url: str, name: str, on_wake: Callable[[Channel, str], None]) -
     while True:
         try:
             async with await connect(url, name) as conn:
-                conn.add_notify_handler(lambda notice: heed(notice.channel, notice.payload))
+                # For what comes while a statement is under way; the rest is read by `_heed`.
+                conn.add_notify_handler(lambda notice: hear(notice.channel, notice.payload))
                 for channel in Channel:
                     await conn.execute(f'listen "{channel}"')
                 failures = 0
                 on_wake(Channel.QUEUE, "")  # what was missed while nobody listened
                 while True:
-                    await _heed(conn, heed)
+                    await _heed(conn, hear)
                     await conn.execute("select 1")
         except (psycopg.Error, DatabaseError, OSError) as error:
             failures += 1
@@ -113,12 +114,12 @@ def backoff(failures: int, first: float = 0.5, longest: float = 10.0) -> float:
     return random.uniform(0.1, min(longest, first * 2.0 ** min(failures, 30)))  # noqa: S311 - jitter
 
 
-async def _heed(conn: AsyncConnection, heed: Callable[[str, str], None]) -> None:
+async def _heed(conn: AsyncConnection, hear: Callable[[str, str], None]) -> None:
     """Pass on what comes, until nothing has come for a while; in a third of the time that `conn.notifies()` takes."""
     while await _readable(conn.fileno(), QUIET):
         conn.pgconn.consume_input()
         while notice := conn.pgconn.notifies():
-            heed(notice.relname.decode(), notice.extra.decode())
+            hear(notice.relname.decode(), notice.extra.decode())
 
 
 async def _readable(descriptor: int, seconds: float) -> bool:
