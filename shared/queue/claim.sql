@@ -18,7 +18,7 @@ with me as materialized (
         -- The inner limit is what the planner knows, the outer one what is read and locked.
         select *
         from (
-            select q.run_id, q.bucket, q.lane, q.kind, q.available_at, q.rescues
+            select q.run_id, q.lane, q.kind, q.available_at, q.rescues
             from foxtrot.queue q
             where q.worker_id is null
                 and q.lane = w.lane
@@ -53,7 +53,7 @@ with me as materialized (
     from ranked
     where nth_of_kind <= kind_limit and (rescues < 2 or nth_suspect <= %(suspects)s::int)
 ), picked as materialized (
-    select run_id, bucket
+    select run_id
     from allowed
     where lane = 0 or nth <= %(cron_cap)s::int
     order by turn, lane, available_at, run_id
